@@ -1,0 +1,50 @@
+# Each target sets up what it needs in .venv (Python 3.11 or newer; the newest one found when python3 is too old).
+
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$one -c '$(SUITABLE)' 2>/dev/null && { echo $$one; break; }; done)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test check test-agents test-faults bench clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/installed  ## See it work: a scripted provider, a small real agent, what was recorded (no key needed)
+	$(BIN)/ocproxy demo
+
+test: .venv/ready  ## The whole suite, the long runs cut short, under 5 minutes on two cores
+	$(PYTEST) -n 2
+	FAULTS=short $(PYTEST) -m faults tests/faults
+
+check: .venv/ready  ## Formatting, lint, types, the house rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) -q tests/test_architecture.py
+
+test-agents: .venv/ready  ## The latest Claude Code from npm, headless, through ocproxy (needs npm)
+	$(PYTEST) -m real_agents tests/real_agents
+
+test-faults: .venv/ready  ## The long runs: kill -9, locked database, full disk
+	$(PYTEST) -m faults tests/faults
+
+bench: .venv/ready  ## Speed and size, as tables (needs nothing but time; some parts need nginx)
+	for one in bench/*.py; do $(BIN)/python $$one || exit 1; done
+
+clean:  ## Remove .venv and all caches
+	rm -rf .venv .agents .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+
+# What a user gets.
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv was found: install one, or make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# What a developer needs on top (dependency groups: pip 25.1).
+.venv/ready: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@

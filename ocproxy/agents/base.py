@@ -1,0 +1,138 @@
+"""The contract of an agent plug-in. Pure: no IO, no clock, no state.
+
+An agent module defines `AGENT`, an object of this shape. `ocproxy.agents.generic` is the fallback for all calls that
+no other agent recognises; subclass `generic.Generic` to change only what differs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from typing import Protocol as Shape
+
+import msgspec
+
+from ocproxy.model import (
+    CallKind,
+    Certainty,
+    EventType,
+    Identity,
+    Message,
+    ModelRequest,
+    Reply,
+    Status,
+    ToolResult,
+    ToolUse,
+)
+
+
+class CallFacts(msgspec.Struct, frozen=True):
+    """What is known of a call before it is linked. `headers` have lower-case names, credentials replaced."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    tags: dict[str, str]  # x-ocproxy-* headers
+    run: str | None
+    request: ModelRequest | None  # None: no decoder knew it
+    reply: Reply | None
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """One edit: `old` is replaced by `new`, once or everywhere.
+
+    With `whole_lines` it is a hunk of a patch: `old` and `new` are whole lines, and the first place that fits is meant,
+    behind the line `anchor` where there is one.
+    """
+
+    old: str
+    new: str
+    everywhere: bool = False
+    whole_lines: bool = False
+    anchor: str | None = None
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One thing that a tool use asks for. A tool use gives none, one or many."""
+
+    event_type: EventType
+    path: str | None = None  # as the agent wrote it, absolute or relative
+    command: str | None = None  # bash; the pattern of a search
+    content: str | None = None  # write: the whole new content
+    replacements: tuple[Replacement, ...] = ()  # edit: in order
+    insert_after: tuple[int, str] | None = None  # edit: (line number, text)
+    destination: str | None = None  # move
+    first_line: int | None = None  # read: 1-based
+    line_count: int | None = None  # read
+    notebook_cell: str | None = None  # edit of a notebook: cell id
+    creates: bool = False  # write: succeeds only where there is no file yet
+    certainty: Certainty = "exact"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a tool result says of its tool use. `None` everywhere = the result does not say; nothing is invented."""
+
+    status: Status
+    exit_code: int | None = None
+    output_bytes: int | None = None
+    lines: tuple[tuple[int, str], ...] | None = None  # read: (line number, text without its newline), unwrapped
+    whole: bool | None = None  # read: `lines` are the whole file
+    final_newline: bool | None = None  # read: the last line of the file ends in a newline
+    created: bool | None = None  # write: the file did not exist before
+    note: str | None = None  # why it failed or was rejected, one line
+    missing: bool = False  # the file was not there
+    altered: bool = False  # applied, but not as the tool use says (the user changed the proposal)
+    stale: bool = False  # applied, and the file had been changed since it was last read
+    by_path: dict[str, Literal["applied", "failed"]] = {}  # when one result answers for several files
+
+
+class Agent(Shape):
+    """One coding agent."""
+
+    name: str  # "claude-code"
+
+    def recognises(self, facts: CallFacts) -> bool:
+        """Whether this agent made the call."""
+        ...
+
+    def identity(self, facts: CallFacts) -> Identity:
+        """What the call says of its session."""
+        ...
+
+    def kind(self, facts: CallFacts) -> CallKind:
+        """What the call was for. Only MAIN calls make messages and events."""
+        ...
+
+    def title(self, facts: CallFacts) -> str | None:
+        """The session's title, when the call is a TITLE call and its reply holds one."""
+        ...
+
+    def key(self, message: Message) -> str | None:
+        """The message reduced to what stays the same when the agent sends it again (a text to be hashed), or None for a
+        message that must not be part of the conversation at all. Tool uses and results count by their call id only."""
+        ...
+
+    def spoken(self, text: str) -> str:
+        """A text without what the agent's program attached to it by itself (reminders, environment): what was said,
+        and what stays the same whenever the text is sent again."""
+        ...
+
+    def system_key(self, request: ModelRequest) -> str:
+        """System prompt and tools reduced to what stays the same between calls of one configuration."""
+        ...
+
+    def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        """What a tool use asks for, by this agent's own catalogue. Unknown tools: by field names, `inferred`."""
+        ...
+
+    def answer(self, use: ToolUse, result: ToolResult) -> Answer:
+        """What the result says, by this agent's own wording and flags."""
+        ...
+
+    def replace(self, text: str, replacement: Replacement) -> str | None:
+        """`text` (a whole file, or consecutive lines of one) after this edit, by this agent's own rules of matching.
+        None when the edit does not apply to it: not there, or there more than once and not `everywhere`."""
+        ...
+
+    def written(self, old: str | None, content: str) -> str:
+        """What a file holds after a write of `content` over `old` (None: not known, or no file)."""
+        ...

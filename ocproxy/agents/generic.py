@@ -1,0 +1,279 @@
+"""Any agent that no other plug-in recognises. Says only what tags and field names say.
+
+Tools whose names are common knowledge (`read_file`, `bash`, `str_replace_editor`, …) give exact events; others are
+guessed from the fields of their input and their events are `inferred`. A result's status is taken from its error flag,
+else from unmistakable wording, else it is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from ocproxy.agents import editor_tools, mcp_files, patches
+from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.fields import (
+    CONTENT,
+    DESTINATION,
+    PATTERN,
+    SOURCE,
+    command_of,
+    number_of,
+    path_of,
+    paths_of,
+    replacements_of,
+    text_of,
+)
+from ocproxy.model import (
+    CallKind,
+    Certainty,
+    EventType,
+    Identity,
+    Json,
+    Media,
+    Message,
+    ModelRequest,
+    Opaque,
+    Part,
+    Reasoning,
+    Status,
+    Text,
+    ToolResult,
+    ToolUse,
+    digest,
+)
+
+_KNOWN: dict[str, EventType] = {
+    **dict.fromkeys(("read", "read_file", "readfile", "view_file", "open_file", "cat", "read_files"), EventType.READ),
+    **dict.fromkeys(("write", "write_file", "writefile", "create_file", "write_to_file", "save_file"), EventType.WRITE),
+    **dict.fromkeys(("edit", "edit_file", "editfile", "replace", "str_replace", "replace_in_file"), EventType.EDIT),
+    **dict.fromkeys(("multiedit", "multi_edit", "search_replace"), EventType.EDIT),
+    **dict.fromkeys(("delete", "delete_file", "remove_file", "rm"), EventType.DELETE),
+    **dict.fromkeys(("move", "move_file", "rename", "rename_file", "mv"), EventType.MOVE),
+    **dict.fromkeys(("bash", "shell", "sh", "terminal", "execute", "exec_command", "execute_command"), EventType.BASH),
+    **dict.fromkeys(("run_command", "run_commands", "run_shell_command", "run_terminal_cmd"), EventType.BASH),
+    **dict.fromkeys(
+        ("grep", "glob", "search", "ls", "list", "find", "search_files", "list_directory"), EventType.SEARCH
+    ),
+    **dict.fromkeys(("list_files", "grep_search", "file_search", "codebase_search", "list_dir"), EventType.SEARCH),
+}
+_HINTS: tuple[tuple[str, EventType], ...] = (
+    ("delete", EventType.DELETE),
+    ("remove", EventType.DELETE),
+    ("move", EventType.MOVE),
+    ("rename", EventType.MOVE),
+)
+_SAYS_DONE = re.compile(
+    r"\bsuccess(fully)?\b|\bhas been (updated|created|edited|written|deleted)\b|^(wrote|created|updated) ", re.I
+)
+_SAYS_FAILED = re.compile(r"\A\s*(<error>|<tool_use_error>|error\b|traceback \(most recent|failed to |fatal: )", re.I)
+# As `cat -n` numbers lines: nothing else looks so from the first line to the last.
+_NUMBERED = re.compile(r"\A *(\d{1,9})(?:\t|→)(.*)\Z", re.S)
+_SAYS_CREATED = re.compile(r"\A(?:new )?file created\b|\Acreated (?:a )?new file\b", re.I)
+_EXIT_CODE = re.compile(r"\A\s*(?:exit code|exited with code|process exited with code)[: ]+(-?\d{1,10})\b", re.I)
+
+
+class Generic:
+    """The fallback agent, and the base of all others."""
+
+    name = "generic"
+
+    def recognises(self, facts: CallFacts) -> bool:
+        return True
+
+    def identity(self, facts: CallFacts) -> Identity:
+        """From the x-ocproxy-* tags alone."""
+        return self.tagged(Identity(agent=self.name), facts.tags)
+
+    def tagged(self, identity: Identity, tags: dict[str, str]) -> Identity:
+        """`identity`, overridden by the user's own tags: `session`, `agent`, `thread`, `workdir`, `title`.
+
+        `agent` names the agent to the user. A tagged session is the user's own: agent ids within it stay.
+        """
+        said = {
+            field: tags[tag]
+            for tag, field in (
+                ("session", "session"),
+                ("thread", "thread"),
+                ("workdir", "workdir"),
+                ("title", "title"),
+            )
+            if tags.get(tag)
+        }
+        if tags.get("agent"):
+            said["agent"] = tags["agent"]
+        return msgspec.structs.replace(identity, **said)
+
+    def kind(self, facts: CallFacts) -> CallKind:
+        request = facts.request
+        if request is None:
+            if facts.method == "HEAD":
+                return CallKind.PROBE
+            is_models = facts.method == "GET" and facts.path.split("?")[0].rstrip("/").endswith("/models")
+            return CallKind.MODELS if is_models else CallKind.OTHER
+        if request.endpoint == "generate":
+            return CallKind.MAIN
+        return {"count_tokens": CallKind.COUNT, "models": CallKind.MODELS}.get(request.endpoint, CallKind.OTHER)
+
+    def title(self, facts: CallFacts) -> str | None:
+        return None
+
+    def key(self, message: Message) -> str | None:
+        items = [item for part in message.parts if (item := self.part_key(part)) is not None]
+        return _canonical([message.role, items])
+
+    def part_key(self, part: Part) -> Json:
+        """What of a part counts for the identity of its message; None for nothing."""
+        if isinstance(part, Text):
+            text = self.spoken(part.text)
+            return ["text", text] if text else None
+        if isinstance(part, ToolUse):
+            return ["use", part.id]
+        if isinstance(part, ToolResult):
+            return ["result", part.tool_use_id]
+        if isinstance(part, Media):
+            return ["media", part.kind, digest(_canonical(_without_cache_control(part.raw)))]
+        if isinstance(part, Opaque):
+            return ["opaque", part.kind, digest(_canonical(_without_cache_control(part.raw)))]
+        assert isinstance(part, Reasoning)
+        return None
+
+    def spoken(self, text: str) -> str:
+        return text.strip()
+
+    def system_key(self, request: ModelRequest) -> str:
+        texts = [self.part_key(part) for part in request.system]
+        tools = _without_cache_control(list(request.tools))
+        return digest(_canonical([request.model, [text for text in texts if text is not None], tools]))
+
+    def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        for catalogue in (editor_tools, mcp_files, patches):
+            found: tuple[Action, ...] | None = catalogue.actions(use)
+            if found is not None:
+                return found
+        return self.guess(use)
+
+    def guess(self, use: ToolUse) -> tuple[Action, ...]:
+        """By name where the name is common knowledge, else by the fields of the input, `inferred`."""
+        given, short = use.input, mcp_files.tool_of(use.name).lower()
+        kind = _KNOWN.get(short)
+        certainty: Certainty = "exact" if kind else "inferred"
+        action = _action(kind or _kind_by_fields(short, given), given, certainty)
+        if action is None and kind is not None:
+            action = _action(_kind_by_fields(short, given), given, "inferred")
+        if action is None:
+            return ()
+        if action.event_type is EventType.READ and len(paths := paths_of(given)) > 1:
+            return tuple(Action(EventType.READ, path=path, certainty=certainty) for path in paths)
+        return (action,)
+
+    def answer(self, use: ToolUse, result: ToolResult) -> Answer:
+        text = result.text
+        exit_code = int(found[1]) if (found := _EXIT_CODE.match(text)) else None
+        size = len(text.encode("utf-8", "replace"))
+        if result.is_error is not None:
+            status = Status.FAILED if result.is_error else Status.APPLIED
+        elif exit_code is not None:
+            status = Status.FAILED if exit_code else Status.APPLIED
+        elif _SAYS_FAILED.search(text):
+            status = Status.FAILED
+        else:
+            status = Status.APPLIED if _SAYS_DONE.search(text) else Status.UNKNOWN
+        if status is Status.FAILED:
+            return Answer(status, exit_code=exit_code, output_bytes=size, note=first_line(text))
+        created = True if _SAYS_CREATED.match(text) else None
+        return Answer(status, exit_code=exit_code, output_bytes=size, lines=numbered_lines(text), created=created)
+
+    def replace(self, text: str, replacement: Replacement) -> str | None:
+        """Exact matching; once means the text is there exactly once. A patch's hunk matches whole lines, the first."""
+        old, new = replacement.old, replacement.new
+        if replacement.whole_lines:
+            return patches.apply_hunk(text, replacement)
+        if not old:
+            return new if not text else None
+        found = text.count(old)
+        if not found or (found > 1 and not replacement.everywhere):
+            return None
+        return text.replace(old, new)
+
+    def written(self, old: str | None, content: str) -> str:
+        return content
+
+
+def numbered_lines(text: str) -> tuple[tuple[int, str], ...] | None:
+    """The lines of a result that numbers each of its lines in order; None for any other text."""
+    lines: list[tuple[int, str]] = []
+    for line in text.removesuffix("\n").split("\n"):
+        found = _NUMBERED.match(line)
+        if not found or (lines and int(found[1]) != lines[-1][0] + 1):
+            return None
+        lines.append((int(found[1]), found[2]))
+    return tuple(lines)
+
+
+def first_line(text: str) -> str:
+    """The first line of a text that says something, at most 300 characters: notes are for a table."""
+    line = next((line.strip() for line in text.split("\n") if line.strip()), "")
+    return line[:300]
+
+
+def _kind_by_fields(name: str, given: dict[str, Any]) -> EventType | None:
+    if command_of(given) is not None and path_of(given) is None:
+        return EventType.BASH
+    if path_of(given) is None and not paths_of(given):
+        return None
+    for hint, kind in _HINTS:
+        if hint in name:
+            return kind
+    if replacements_of(given):
+        return EventType.EDIT
+    if text_of(given, PATTERN) is not None:
+        return EventType.SEARCH
+    if text_of(given, CONTENT) is not None:
+        return EventType.WRITE
+    return EventType.READ
+
+
+def _action(kind: EventType | None, given: dict[str, Any], certainty: Certainty) -> Action | None:
+    """One action of that kind out of the input's fields; None where they do not make one."""
+    path = path_of(given)
+    if kind is EventType.BASH:
+        command = command_of(given)
+        return None if command is None else Action(kind, command=command, certainty=certainty)
+    if kind is EventType.SEARCH:
+        return Action(kind, path=path, command=text_of(given, PATTERN), certainty=certainty)
+    if kind is EventType.MOVE:
+        source, destination = text_of(given, SOURCE), text_of(given, DESTINATION)
+        complete = source is not None and destination is not None
+        return Action(kind, path=source, destination=destination, certainty=certainty) if complete else None
+    if kind is EventType.READ and path is None and (paths := paths_of(given)):
+        path = paths[0]
+    if kind is None or path is None:
+        return None
+    if kind is EventType.WRITE:
+        content = text_of(given, CONTENT)
+        return None if content is None else Action(kind, path=path, content=content, certainty=certainty)
+    if kind is EventType.EDIT:
+        edits = replacements_of(given)
+        return Action(kind, path=path, replacements=edits, certainty=certainty) if edits else None
+    if kind is EventType.READ:
+        first, count = number_of(given, "offset", "start_line", "line"), number_of(given, "limit", "line_count")
+        return Action(kind, path=path, first_line=first, line_count=count, certainty=certainty)
+    return Action(kind, path=path, certainty=certainty)
+
+
+def _without_cache_control(value: Json) -> Json:
+    if isinstance(value, dict):
+        return {key: _without_cache_control(inner) for key, inner in value.items() if key != "cache_control"}
+    return [_without_cache_control(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _canonical(value: Json) -> str:
+    """JSON with sorted keys; lone surrogates, which no UTF-8 holds, are escaped by the standard library's encoder."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+AGENT = Generic()

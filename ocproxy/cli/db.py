@@ -1,0 +1,52 @@
+"""`ocproxy db upgrade | downgrade | current`: the revision of the database's tables."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ocproxy import instance
+from ocproxy.cli.invocation import Invocation, Json
+from ocproxy.store import migrations
+
+COMMAND = typer.Typer(no_args_is_help=True)
+
+Revision = Annotated[str, typer.Argument(help="A revision, `head`, `base`, or a step such as -1.")]
+
+
+@COMMAND.callback()
+def db() -> None:
+    """Move the database's tables to another revision."""
+
+
+@COMMAND.command(context_settings={"ignore_unknown_options": True})  # so that -1 is a revision
+def upgrade(ctx: typer.Context, revision: Revision = "head") -> None:
+    """Bring the database to the newest revision, or the one named. The server does it when it starts."""
+    _move(ctx.obj, revision, down=False)
+
+
+@COMMAND.command(context_settings={"ignore_unknown_options": True})
+def downgrade(ctx: typer.Context, revision: Revision) -> None:
+    """Take the database back to a revision. What only newer tables hold is lost (`ocproxy rebuild` brings it back)."""
+    _move(ctx.obj, revision, down=True)
+
+
+@COMMAND.command()
+def current(ctx: typer.Context, as_json: Json = False) -> None:
+    """Say which revision the database is at."""
+    run: Invocation = ctx.obj
+    revision = migrations.current(run.settings().store_url)
+    if as_json:
+        run.print_json({"revision": revision, "newest": migrations.newest()})
+    else:
+        newest = " (newest)" if revision == migrations.newest() else ""
+        run.out.print(f"{revision}{newest}" if revision else "none: there are no tables yet")
+
+
+def _move(run: Invocation, revision: str, *, down: bool) -> None:
+    config = run.settings()
+    instance.prepare(config.data_path)
+    with instance.claim_ingest(config.data_path):
+        (migrations.downgrade if down else migrations.upgrade)(config.store_url, revision)
+        run.say(f"the database is at revision {migrations.current(config.store_url) or 'base (no tables)'}")

@@ -1,0 +1,147 @@
+"""`ocproxy show`: one session: what was said, what was done, what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from ocproxy import query
+from ocproxy.cli.calls import call_kind, call_note, seconds
+from ocproxy.cli.files import event_note, event_target
+from ocproxy.cli.invocation import Invocation, Json, SessionId
+from ocproxy.cli.sessions import name_of
+from ocproxy.cli.terminal import STATUS_STYLES, amount, clock, days, one_line, plain, print_table
+from ocproxy.service.answers import ask
+
+COMMAND = typer.Typer()
+Full = Annotated[bool, typer.Option("--full", help="Nothing folded: attached texts and results whole.")]
+
+_RESULT_LINES = 8  # of a tool's output: enough to recognise it; --full and --json have all of it
+_SYSTEM_LINES = 2  # of a message that the agent's program wrote to the model
+_ROLES = {"user": "bold cyan", "assistant": "bold magenta", "system": "bold yellow"}
+_CALL_HEADS = ("STARTED", "KIND", "MODEL~", "END", "SECONDS#", "IN#", "CACHED#", "OUT#", "NOTE~")
+
+
+@COMMAND.command()
+def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Json = False) -> None:
+    """Show one session: messages, tool uses, file events, calls."""
+    run: Invocation = ctx.obj
+    found = ask(run.settings(), lambda store: query.show(store, session))
+    if as_json:
+        run.print_json(found)
+        return
+    for line in (*_head(found["session"]), *_conversation(found, full), *_subagents(found["subagents"])):
+        run.out.print(line, soft_wrap=True)
+    run.out.print(Text("\nCalls", style="bold"))
+    dated = not run.out.is_terminal or days(call["started_at"] for call in found["calls"]) > 1
+    print_table(run.out, _CALL_HEADS, [_call_row(call, dated) for call in found["calls"]])
+
+
+def _head(session: dict[str, Any]) -> Iterator[Text]:
+    yield Text(one_line(name_of(session)), style="bold")
+    facts = {
+        "id": session["id"],
+        "agent": f"{session['agent_name']} {session.get('agent_version') or ''}",
+        "agent's id": session["opencode_id"],
+        "parent": session["parent_id"],
+        "run": session.get("run"),
+        "folder": session["workdir"],
+        "model": session["model"],
+        "began": clock(session["created_at"]),
+        "last call": clock(session["updated_at"]),
+        "tokens": f"{amount(session['input_tokens'])} in, {amount(session['cache_read_tokens'])} read from cache,"
+        f" {amount(session['cache_write_tokens'])} written to it, {amount(session['output_tokens'])} out",
+    }
+    for name, value in facts.items():
+        if value and value.strip():
+            yield Text(f"  {name:<11}", style="dim").append(one_line(value), style="default")
+
+
+def _conversation(found: dict[str, Any], full: bool) -> Iterator[Text]:
+    events: dict[str, list[dict[str, Any]]] = {}
+    for event in found["file_events"]:
+        events.setdefault(event["tool_use_id"], []).append(event)
+    workdir = found["session"]["workdir"]
+    for message in found["messages"]:
+        yield Text(f"\n{message['role']}", style=_ROLES.get(message["role"], "bold")).append(
+            f"  {clock(message['created_at'], date=False)}", style="dim"
+        )
+        folded = not full and message["role"] != "assistant"
+        for part in message["parts"]:
+            if not folded or part["type"] != "text":
+                yield from _part(part, events, workdir, full)
+        if folded:
+            yield from _spoken(message)
+
+
+def _spoken(message: dict[str, Any]) -> Iterator[Text]:
+    """What was said in a message. What the agent's program attached, often hundreds of lines, is only counted."""
+    sent = sum(part["text"].count("\n") + 1 for part in message["parts"] if part["type"] == "text")
+    lines = plain(message["spoken"] or "").split("\n") if message["spoken"] else []
+    if message["role"] == "system":
+        lines = lines[:_SYSTEM_LINES]
+    yield from (Text(line) for line in lines)
+    if sent > len(lines):
+        yield Text(
+            f"[{sent - len(lines)} lines that the agent's program attached; --full shows them]", style="dim italic"
+        )
+
+
+def _part(part: dict[str, Any], events: dict[str, list[dict[str, Any]]], workdir: str, full: bool) -> Iterator[Text]:
+    match part["type"]:
+        case "text":
+            yield Text(plain(part["text"]))
+        case "reasoning":
+            yield Text(plain(part["text"] or "(redacted thinking)"), style="dim italic")
+        case "tool_use":
+            yield from _tool_use(part, events.get(part["id"], []), workdir)
+        case "tool_result":
+            yield from _tool_result(part, full)
+        case other:
+            kind = part.get("media_type") or part.get("kind") or other
+            yield Text(f"[{one_line(str(kind))}]", style="dim")
+
+
+def _tool_use(part: dict[str, Any], events: list[dict[str, Any]], workdir: str) -> Iterator[Text]:
+    line = Text("* ").append(one_line(part["name"]), style="bold")
+    if not events:
+        yield line.append(f" {one_line(json.dumps(part['input'], ensure_ascii=False))}", style="dim")
+    for event in events:
+        text = line.copy().append(f" {event_target(event, workdir)}  ")
+        text.append(event["status"], style=STATUS_STYLES.get(event["status"], ""))
+        note = event_note(event)
+        yield text.append(f"  ({note})" if note else "", style="dim")
+
+
+def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:
+    lines = plain(part["text"]).split("\n")
+    style = "red" if part.get("is_error") else "dim"
+    for line in lines if full else lines[:_RESULT_LINES]:
+        yield Text(f"  | {line}", style=style)
+    if len(lines) > _RESULT_LINES and not full:
+        yield Text(f"  | … {len(lines) - _RESULT_LINES} more lines", style=style)
+
+
+def _subagents(sessions: list[dict[str, Any]]) -> Iterator[Text]:
+    if sessions:
+        yield Text("\nSubagents", style="bold")
+    for session in sessions:
+        yield Text(f"  {session['id']}  {one_line(name_of(session))}")
+
+
+def _call_row(call: dict[str, Any], dated: bool) -> tuple[str | Text, ...]:
+    return (
+        clock(call["started_at"], date=dated),
+        call_kind(call),
+        one_line(call["model"]),
+        call["outcome"],
+        seconds(call),
+        amount(call["input_tokens"]),
+        amount(call["cache_read_tokens"]),
+        amount(call["output_tokens"]),
+        call_note(call),
+    )

@@ -1,0 +1,220 @@
+"""File events out of tool uses and their results: the state of one session, a pure fold over its messages.
+
+A use gives one event for each thing that it asks for, with the diff that it proposes; its result says what became of it
+and settles the diff, since results come in the order in which the changes took place. Status comes from the result
+alone: an event without a result stays `requested`. A failed or rejected event keeps the diff that was proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from ocproxy.agents.base import Action, Agent, Answer
+from ocproxy.files.commands import removes, writes_to
+from ocproxy.files.composite import SessionDiff, compose
+from ocproxy.files.diff import resolve
+from ocproxy.files.proposal import Proposal, guess, propose
+from ocproxy.files.track import Track
+from ocproxy.files.worktree import Sheet
+from ocproxy.model import EventType, FileEvent, Part, Status, ToolResult, ToolUse, digest
+
+_CHANGES = {EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE}
+_STALE = "the file had been changed by something else; line numbers are guessed"
+_ALTERED = "the user changed the proposal before accepting it; what was written is not known"
+
+
+class FileLedger:
+    """What one session did to files. Feed it every tool use and every result, in the order of the messages."""
+
+    def __init__(self, session_id: str, workdir: str, agent: Agent) -> None:
+        self.workdir = workdir
+        self._session_id = session_id
+        self._agent = agent
+        self._ordinal = 0
+        self._seen: set[str] = set()
+        self._open: dict[str, tuple[ToolUse, list[tuple[Action, FileEvent]]]] = {}
+        self._tracks: dict[str, Track] = {}
+        self._overwritten: list[tuple[str, Track]] = []
+        self._commands: list[str] = []
+
+    def requested(self, use: ToolUse, message_id: str, at: datetime) -> list[FileEvent]:
+        """The events of a tool use: one for each action, none for tools that touch nothing, for uses that broke off
+        inside their input, and for a use that was told before.
+        """
+        if not use.complete or use.id in self._seen:
+            return []
+        self._seen.add(use.id)
+        told: list[tuple[Action, FileEvent]] = []
+        before: dict[str, Sheet] = {}
+        for index, action in enumerate(self._agent.actions(use)):
+            proposal = self._propose(action, before)
+            event = FileEvent(
+                id=digest(self._session_id, use.id, str(index)),
+                session_id=self._session_id,
+                message_id=message_id,
+                tool_use_id=use.id,
+                tool_name=use.name,
+                event_type=action.event_type,
+                ordinal=self._ordinal,
+                created_at=at,
+                updated_at=at,
+                certainty=proposal.certainty,
+                file_path=action.path,
+                destination=action.destination,
+                diff=proposal.diff,
+                command=action.command,
+                note=proposal.note,
+            )
+            self._ordinal += 1
+            told.append((action, event))
+        if told:
+            self._open[use.id] = (use, told)
+        return [event for _, event in told]
+
+    def answered(self, result: ToolResult, at: datetime) -> list[FileEvent]:
+        """The events of the result's tool use, settled. None for a use that is not known or has its result."""
+        opened = self._open.pop(result.tool_use_id, None)
+        if opened is None:
+            return []
+        use, told = opened
+        answer = self._agent.answer(use, result)
+        return [self._settle(action, event, answer, at) for action, event in told]
+
+    def take(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
+        """The events of one message: of the uses and results of the agent's own tools in it, in their order."""
+        events: list[FileEvent] = []
+        for part in parts:
+            if isinstance(part, ToolUse) and part.executor == "agent":
+                events += self.requested(part, message_id, at)
+            elif isinstance(part, ToolResult) and part.executor == "agent":
+                events += self.answered(part, at)
+        return events
+
+    def session_diff(self) -> SessionDiff:
+        """Everything that applied writes, edits, deletions and moves did, one diff for each file. See `composite`."""
+        return compose(self._tracks, self._overwritten, self.workdir)
+
+    # --- one action
+
+    def _propose(self, action: Action, before: dict[str, Sheet]) -> Proposal:
+        """Against what is known now; actions of one use build on each other."""
+        if action.path is None or action.event_type not in _CHANGES:
+            return Proposal(certainty=action.certainty)
+        path = resolve(action.path, self.workdir)
+        if path not in before:
+            track = self._tracks.get(path)
+            before[path] = track.disk.snapshot() if track else Sheet.unknown()
+        sheet = before[path]
+        proposal = propose(action, sheet, self._agent, self.workdir)
+        before[path] = sheet.snapshot()
+        return proposal
+
+    def _settle(self, action: Action, event: FileEvent, answer: Answer, at: datetime) -> FileEvent:
+        status = answer.status
+        if action.path is not None and answer.by_path:
+            status = Status(answer.by_path.get(action.path, status))
+        proposal = Proposal(event.diff, event.certainty, event.note)
+        if status is Status.APPLIED:
+            proposal = self._apply(action, answer, proposal)
+        elif status is Status.UNKNOWN and action.event_type in _CHANGES:
+            for path in filter(None, (action.path, action.destination)):
+                self._track(path).lose(f"{action.event_type.value} of unknown outcome")
+        elif action.path is not None and answer.missing and action.event_type is not EventType.SEARCH:
+            self._track(action.path).vanish()
+        if action.event_type is EventType.BASH and action.command and status in (Status.APPLIED, Status.FAILED):
+            self._ran(action.command)
+        return msgspec.structs.replace(
+            event,
+            status=status,
+            certainty=proposal.certainty,
+            diff=proposal.diff,
+            note=answer.note or proposal.note,
+            exit_code=answer.exit_code,
+            output_bytes=answer.output_bytes,
+            updated_at=at,
+        )
+
+    def _apply(self, action: Action, answer: Answer, proposal: Proposal) -> Proposal:
+        if action.path is None:
+            return proposal
+        if action.event_type is EventType.READ:
+            self._read(action.path, answer)
+            return proposal
+        if action.event_type not in _CHANGES:
+            return proposal
+        track = self._track(action.path)
+        if answer.altered:
+            track.settle(answer.created)
+            track.lose(_ALTERED)
+            return Proposal(proposal.diff, "inferred", _ALTERED)
+        if answer.stale:
+            track.fork(Sheet.unknown())
+        if action.event_type is EventType.WRITE:
+            track.settle(True if action.creates else answer.created)
+        settled = propose(action, track.disk.snapshot(), self._agent, self.workdir)
+        if answer.stale:
+            settled = guess(action, self.workdir, _STALE)
+        self._change(action, track)
+        return settled
+
+    def _change(self, action: Action, track: Track) -> None:
+        if action.event_type is EventType.WRITE:
+            track.write(action.content or "", self._agent)
+        elif action.event_type is EventType.DELETE:
+            track.remove()
+        elif action.event_type is EventType.MOVE:
+            self._move(action)
+        elif action.notebook_cell is not None:
+            track.lose("an edit of a notebook's cell")
+        else:
+            track.edit(action, self._agent)
+
+    def _move(self, action: Action) -> None:
+        source, target = (resolve(path or "", self.workdir) for path in (action.path, action.destination))
+        track = self._tracks.pop(source)
+        if (old := self._tracks.get(target)) is not None:
+            self._overwritten.append((target, old))
+        track.origin = track.origin or source
+        self._tracks[target] = track
+        vacated = Track.new()
+        vacated.vanish()
+        self._tracks[source] = vacated
+
+    def _read(self, path: str, answer: Answer) -> None:
+        if answer.lines is None or (not answer.lines and not answer.whole):
+            return
+        lines = [(number, text + "\n") for number, text in answer.lines]
+        count = None
+        track = self._track(path)
+        if answer.final_newline is None and not answer.whole:
+            if not track.disk.may_hold(*answer.lines[-1]):
+                track.fork(Sheet.unknown())
+            lines = lines[:-1]  # whether its newline is there is not said
+        elif lines:
+            count = lines[-1][0]
+            if not answer.final_newline:
+                lines[-1] = (count, lines[-1][1].removesuffix("\n"))
+        else:
+            count = 0
+        track.see(lines, count, self._agent)
+
+    def _track(self, path: str) -> Track:
+        name = resolve(path, self.workdir)
+        if name not in self._tracks:
+            track = self._tracks[name] = Track.new()
+            track.maker = self._earlier(writes_to, name)
+            track.remover = self._earlier(removes, name)
+        return self._tracks[name]
+
+    def _ran(self, command: str) -> None:
+        self._commands.append(command)
+        for name, track in self._tracks.items():
+            if track.unseen and (writes_to(command, name) or removes(command, name)):
+                track.is_disturbed = True
+
+    def _earlier(self, does: Callable[[str, str], bool], name: str) -> str | None:
+        """The last command so far that does this to the file: what is seen of the file now may be its work."""
+        return next((command for command in reversed(self._commands) if does(command, name)), None)

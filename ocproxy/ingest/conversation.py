@@ -1,0 +1,142 @@
+"""The state of one session: its message tree and what its tools did. A fold over its messages, in their order.
+
+Live, `hear` and `say` take the messages of calls and return the rows to store. After a restart `restore` folds the
+stored messages again, so that a session goes on exactly as if there had been no interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from ocproxy.agents.base import Agent
+from ocproxy.files.derive import FileLedger
+from ocproxy.model import (
+    Batch,
+    CallKind,
+    Message,
+    MessageRow,
+    Part,
+    SessionRow,
+    Text,
+    ToolResult,
+    ToolUse,
+    ToolUseRow,
+    digest,
+)
+from ocproxy.sessions.chain import Chain, Node, Step
+
+
+class Conversation:
+    """One session as it stands. Not safe for use by two tasks at once."""
+
+    def __init__(self, row: SessionRow, agent: Agent) -> None:
+        self.row = row
+        self.agent = agent
+        self.ledger = FileLedger(row.id, row.workdir, agent)
+        self._chain = Chain(row.id)
+        self._seq = 0
+
+    def restore(self, messages: Sequence[MessageRow]) -> None:
+        """Fold the stored messages of the session, in the order in which they were stored.
+
+        Those without a key have lost their place in it (a downgrade drops it), and get it back when they are told anew.
+        """
+        for message in filter(_is_placed, messages):
+            self._chain.restore(message.id, message.parent_id, message.key, message.history)
+            self._seq = max(self._seq, message.seq + 1)
+        self.refold(messages)
+
+    def refold(self, messages: Sequence[MessageRow]) -> None:
+        """Tell the ledger everything anew: the working folder, which names of files are relative to, became known."""
+        self.ledger = FileLedger(self.row.id, self.row.workdir, self.agent)
+        for message in filter(_is_placed, messages):
+            parts = msgspec.convert(message.parts, list[Part], strict=False)
+            self.ledger.take(parts, message.id, message.created_at)
+
+    def update(self, row: SessionRow) -> None:
+        """Take what a call newly says of the session."""
+        self.row = row
+        self.ledger.workdir = row.workdir
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has a message."""
+        return self._seq > 0
+
+    def is_answered(self, message_id: str) -> bool:
+        """Whether another message follows the message."""
+        return self._chain.is_followed(message_id)
+
+    def hear(self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch) -> str | None:
+        """Take the history that a request sent. New messages go into `batch`. Returns the id of its last message."""
+        kept = [(message, key) for message in messages if (key := message_key(self.agent, message)) is not None]
+        steps = self._chain.walk([key for _, key in kept])
+        for (message, _), step in zip(kept, steps, strict=True):
+            if step.is_new:
+                self._store(message, step.node, call_id, at, batch)
+        return steps[-1].node.id if steps else None
+
+    def say(self, parts: tuple[Part, ...], after: str | None, call_id: str, at: datetime, batch: Batch) -> str | None:
+        """Take a reply to the message `after`. Returns the id of its message, or None where it says nothing."""
+        message = Message("assistant", parts)
+        key = message_key(self.agent, message) if parts else None
+        if key is None:
+            return None
+        step: Step = self._chain.walk([key], after)[0]
+        if step.is_new:
+            self._store(message, step.node, call_id, at, batch)
+        return step.node.id
+
+    def _store(self, message: Message, node: Node, call_id: str, at: datetime, batch: Batch) -> None:
+        batch.messages.append(
+            MessageRow(
+                id=node.id,
+                session_id=self.row.id,
+                role=message.role,
+                content=content_of(message.parts),
+                parts=[msgspec.to_builtins(_slim(part)) for part in message.parts],
+                created_at=at,
+                parent_id=node.parent,
+                depth=node.depth,
+                key=node.key,
+                history=node.history,
+                call_id=call_id,
+                seq=self._seq,
+            )
+        )
+        self._seq += 1
+        for use in message.parts:
+            if isinstance(use, ToolUse) and use.executor == "agent":
+                batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name))
+        batch.file_events += self.ledger.take(message.parts, node.id, at)
+
+
+def _is_placed(message: MessageRow) -> bool:
+    return message.key != ""
+
+
+def message_key(agent: Agent, message: Message) -> str | None:
+    """The key of a message in its tree: role and normalised content, hashed. None: no part of the conversation."""
+    normal = agent.key(message)
+    return None if normal is None else digest(message.role, normal)
+
+
+def content_of(parts: Sequence[Part]) -> str | None:
+    """All text that a message shows, newline-joined: its own and that of tool results. None where there is none."""
+    texts = [part.text for part in parts if isinstance(part, Text | ToolResult)]
+    return "\n".join(texts) if texts else None
+
+
+def _slim(part: Part) -> Part:
+    """A tool result without its content where that is its text over again: file contents are most of a session."""
+    if isinstance(part, ToolResult) and part.content in (part.text, [{"type": "text", "text": part.text}]):
+        return msgspec.structs.replace(part, content=None)
+    return part
+
+
+def is_conversation(kind: CallKind) -> bool:
+    """Whether a call of this kind makes messages and events."""
+    return kind is CallKind.MAIN

@@ -1,0 +1,224 @@
+"""Follows all journals of a data folder and stores what they mean: exactly once, whatever dies.
+
+Rows and the positions they came from commit together. A restart reads each journal again from `resume` (the oldest
+exchange then open) and passes over what ended at or before `position`: that is stored. A database that is locked or
+away is waited for; the journals keep what comes meanwhile.
+
+Calls of one session may lie in several journals. They are recorded in the order in which they ended, also when journals
+that several workers wrote together are read again much later: nobody's calls are recorded before all journals were read
+up to that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ocproxy.errors import JournalError, StoreError
+from ocproxy.exchange import Exchange, Position
+from ocproxy.ingest.assemble import FoundGap
+from ocproxy.ingest.follower import Follower
+from ocproxy.ingest.interpret import Interpretation, interpret
+from ocproxy.ingest.recorder import Recorder, moment
+from ocproxy.journal import JournalReader, list_journals
+from ocproxy.model import Batch, GapRow, Problem, digest
+from ocproxy.store.base import Store
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+# Waits between tries of a database that is locked or away: quick at first, for a passing lock; at most 5 s, so that
+# what was written meanwhile is there soon after it is back.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+# Journal bytes read before their exchanges are stored: bounds the memory of a long catch-up.
+_BYTES_AT_ONCE = 32 * 1024 * 1024
+
+# Positions without rows (a long stream is under way) are stored this often at most.
+_IDLE_POSITIONS_SECONDS = 1.0
+
+
+class Ingest:
+    """The loop. `trouble` says what it is waiting for, for `doctor`; None when all is well."""
+
+    def __init__(self, store: Store, journal_root: Path, *, batch_calls: int = 50, poll_ms: int = 100) -> None:
+        self.trouble: str | None = None
+        self._store = store
+        self._root = journal_root
+        self._batch_calls = batch_calls
+        self._poll = poll_ms / 1000
+        self._recorder = Recorder(store)
+        self._journals: dict[Path, Follower] = {}
+        self._unreadable: dict[Path, JournalError] = {}
+        self._positions_at = 0.0
+        self._stopping = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until `stop` is set, and then store what is there. Waits for a database that is away."""
+        self._stopping = stop
+        while not stop.is_set():
+            if not await self._patiently(self._cycle):
+                try:
+                    await asyncio.wait_for(stop.wait(), self._poll)
+                except TimeoutError:
+                    continue
+        await self.catch_up()
+
+    async def catch_up(self, goals: Mapping[str, Position] | None = None) -> int:
+        """Store everything up to the live ends of the journals, or up to `goals` (by journal id), which an end that
+        moves on cannot put off. Returns how many exchanges and gaps that were.
+
+        Raises StoreBusy or StoreError when the database cannot take it, JournalError when a journal cannot be read
+        (the others are stored nevertheless); calling again goes on.
+        """
+        total = 0
+        self._positions_at = 0.0  # the positions are part of "everything"
+        try:
+            while count := await self._cycle():
+                total += count
+                if goals is not None and self._has(goals):
+                    break
+        finally:
+            self._restart()
+        for error in self._unreadable.values():
+            raise error
+        return total
+
+    def _has(self, goals: Mapping[str, Position]) -> bool:
+        stored = {journal.reader.id: Position.parse(journal.position.position) for journal in self._journals.values()}
+        return all(stored.get(id, Position(0, 0)) >= goal for id, goal in goals.items())
+
+    async def _patiently(self, action: Callable[[], Awaitable[int]]) -> int:
+        """Do it, and again with growing waits for as long as the database does not take it, or until stopped."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                count = await action()
+                self._tell("; ".join(str(error) for error in self._unreadable.values()) or None)
+                return count
+            except StoreError as error:
+                self._tell(str(error))
+                self._restart()
+            if self._stopping.is_set():
+                return 0
+            try:
+                await asyncio.wait_for(self._stopping.wait(), wait)
+            except TimeoutError:
+                wait = min(wait * 2, _LONGEST_WAIT)
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble is not None and trouble != self.trouble:
+            log.warning("the ingest waits: %s", trouble)
+        self.trouble = trouble
+
+    def _restart(self) -> None:
+        """Forget what is ahead of the store: the positions there say where to read again."""
+        self._recorder.forget()
+        for journal in self._journals.values():
+            journal.reader.close()
+        self._journals.clear()
+
+    async def _cycle(self) -> int:
+        """Read a piece of every journal and store it. Returns how many exchanges and gaps; 0: nothing new."""
+        await self._find_journals()
+        journals = list(self._journals.values())
+        for journal in journals:
+            await self._read(journal, max(_BYTES_AT_ONCE // len(journals), 1))
+        until = min((journal.read_ns for journal in journals if not journal.is_at_end), default=math.inf)
+        found = sorted((told for journal in journals for told in journal.take(until)), key=lambda told: told[:2])
+        if found:
+            await self._store_items([told.item for told in found])
+        else:
+            await self._store_positions()
+        return len(found) or int(not all(journal.is_at_end for journal in journals))
+
+    async def _read(self, journal: Follower, limit: int) -> None:
+        """Read a piece of one journal. One that cannot be read is noted and does not hold up the others."""
+        try:
+            await asyncio.to_thread(journal.read, limit, self._batch_calls)
+        except (JournalError, OSError) as error:
+            self._unreadable[journal.reader.folder] = (
+                error if isinstance(error, JournalError) else JournalError(f"{journal.reader.folder}: {error}")
+            )
+        else:
+            self._unreadable.pop(journal.reader.folder, None)
+
+    async def _find_journals(self) -> None:
+        folders = [folder for folder in list_journals(self._root) if folder not in self._journals]
+        if folders:
+            stored = await self._store.positions()
+            for folder in folders:
+                try:
+                    reader = JournalReader(folder)
+                except JournalError as error:
+                    self._unreadable[folder] = error
+                else:
+                    self._journals[folder] = Follower(reader, stored.get(reader.id))
+
+    async def _store_items(self, items: list[Exchange | FoundGap]) -> None:
+        """Record the items and commit them with the positions they came from: one transaction, whatever fails."""
+        failed: dict[str, Exception] = {}
+        exchanges = [item for item in items if isinstance(item, Exchange)]
+        while (batch := await self._record(exchanges, failed)) is None:
+            self._recorder.forget()
+        batch.gaps += [_gap_row(item) for item in items if isinstance(item, FoundGap)]
+        batch.positions += [journal.position for journal in self._journals.values()]
+        await self._store.commit(batch)
+        self._recorder.committed()
+        self._note_positions()
+
+    async def _record(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> Batch | None:
+        """The rows of these exchanges; of those in `failed` (by call id) the call alone. None when one more cannot be
+        recorded: it is in `failed` now, and the recorder in the middle of it."""
+        batch = Batch()
+        for exchange in exchanges:
+            meaning = await asyncio.to_thread(interpret, exchange)
+            if error := failed.get(exchange.call_id):
+                self._recorder.record_bare(_with_problem(meaning, error), batch)
+                continue
+            try:
+                await self._recorder.record(meaning, batch)
+            except StoreError:
+                raise
+            except Exception as error:  # a mistake of ours with one call must not stop the others
+                log.exception("the call %s could not be recorded", exchange.call_id)
+                failed[exchange.call_id] = error
+                return None
+        return batch
+
+    async def _store_positions(self) -> None:
+        moved = [journal for journal in self._journals.values() if journal.position != journal.stored]
+        if not moved or time.monotonic() - self._positions_at < _IDLE_POSITIONS_SECONDS:
+            return
+        await self._store.commit(Batch(positions=[journal.position for journal in moved]))
+        self._note_positions()
+
+    def _note_positions(self) -> None:
+        self._positions_at = time.monotonic()
+        for journal in self._journals.values():
+            journal.stored = journal.position
+
+
+def _with_problem(item: Interpretation, error: Exception) -> Interpretation:
+    problem = Problem("internal_error", f"recording this call failed: {type(error).__name__}: {error}")
+    return msgspec.structs.replace(item, problems=(*item.problems, problem))
+
+
+def _gap_row(item: FoundGap) -> GapRow:
+    gap, journal = item.gap, item.journal
+    return GapRow(
+        id=digest("gap", journal, str(item.position)),
+        journal=journal,
+        position=str(item.position),
+        reason=gap.reason,
+        records=gap.records,
+        bytes=gap.bytes,
+        created_at=moment(gap.since_ns or item.wall_ns),
+    )

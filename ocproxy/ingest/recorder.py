@@ -1,0 +1,295 @@
+"""Interpreted exchanges to rows: finds each call's session, adds what is new in it, and the call itself."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from ocproxy.agents.catalog import agent_named
+from ocproxy.exchange import Kind
+from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
+from ocproxy.ingest.interpret import Interpretation
+from ocproxy.model import (
+    Batch,
+    CallRow,
+    Message,
+    ModelRequest,
+    PromptRow,
+    SessionRow,
+    Text,
+    ToolResult,
+    digest,
+)
+from ocproxy.sessions.chain import histories
+from ocproxy.sessions.linker import Evidence, Known, Link, link_by_evidence, link_identified
+from ocproxy.store.base import HistoryMatch, Store
+
+# Sessions held in memory. An evicted one is folded again from the database when its next call comes.
+_SESSIONS_HELD = 128
+
+# Enough to recognise a session in a list; the message itself has it all.
+_PROMPT_CHARACTERS = 200
+
+# How many of the newest tool results are asked about when a call names no session: the first is nearly always enough.
+_RESULTS_ASKED = 20
+
+
+class Recorder:
+    """Turns interpretations into rows of a Batch. What it holds of sessions is ahead of the store by that batch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: OrderedDict[str, Conversation] = OrderedDict()
+        self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
+        self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
+
+    def committed(self) -> None:
+        """The batch is in the store."""
+        self._uses.clear()
+        self._known.clear()
+        while len(self._held) > _SESSIONS_HELD:
+            self._held.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drop all that is held: it may not be what the store has. Nothing is lost, sessions are folded anew."""
+        self._held.clear()
+        self.committed()
+
+    async def record(self, item: Interpretation, batch: Batch) -> None:
+        """Add the rows of one exchange to `batch`. Raises StoreBusy or StoreError with `batch` as it was; what is held
+        may be ahead of it then (see `forget`)."""
+        link = await self._link(item)
+        session = parent = None
+        if link is not None:
+            parent = await self._open(link.parent_id, item) if link.parent_id else None
+            session = await self._open(link.session_id, item)
+        part = Batch()
+        message_id = None
+        if parent is not None:
+            self._update(parent, item, None, part, is_parent=True)
+        if session is not None and link is not None:
+            was = session.row.workdir
+            self._update(session, item, link, part)
+            if session.is_begun and session.row.workdir != was:
+                about = [row for row in batch.messages if row.session_id == link.session_id]
+                session.refold([*await self._store.messages(link.session_id), *about])
+            message_id = self._converse(session, item, part)
+        prompt = _prompt_row(item)
+        part.prompts += [prompt] if prompt else []
+        part.calls.append(_call_row(item, session, message_id, prompt))
+        self._note(part)
+        for name in Batch.__struct_fields__:
+            getattr(batch, name).extend(getattr(part, name))
+
+    def record_bare(self, item: Interpretation, batch: Batch) -> None:
+        """Add the call alone, with its problems: what is left when recording it failed."""
+        batch.calls.append(_call_row(item, None, None, None))
+
+    # --- which session
+
+    async def _link(self, item: Interpretation) -> Link | None:
+        link = link_identified(item.identity)
+        request = item.facts.request
+        if link is not None or request is None or not is_conversation(item.kind):
+            return link
+        evidence = _evidence(item, request)
+        known = await self._matches(evidence)
+        fitting = await self._fitting({match.session_id for match in known}, item)
+        return link_by_evidence(
+            evidence,
+            [Known(match.history, match.session_id, match.answered) for match in known if match.session_id in fitting],
+            await self._users(evidence.tool_use_ids, item),
+            new_id=item.exchange.call_id,
+        )
+
+    async def _matches(self, evidence: Evidence) -> list[HistoryMatch]:
+        """The messages, stored or about to be, that this history passes through, oldest first. What is held knows best
+        of answers."""
+        matches = await self._store.matches_of_histories(evidence.histories)
+        matches += [match for history in evidence.histories for match in self._known.get(history, [])]
+        known: list[HistoryMatch] = []
+        for match in sorted(matches, key=lambda match: (match.created_at, match.message_id)):
+            held = self._held.get(match.session_id)
+            answered = match.answered or (held is not None and held.is_answered(match.message_id))
+            known.append(match._replace(answered=answered))
+        return known
+
+    async def _users(self, ids: Sequence[str], item: Interpretation) -> dict[str, set[str]]:
+        """The sessions, stored or about to be, that were handed these call ids and may be continued by this call."""
+        found = await self._store.sessions_of_tool_uses(ids, item.identity.agent, item.exchange.opened.run)
+        about = {session for id in ids for session in self._uses.get(id, ())}
+        fitting = await self._fitting(about, item)
+        return {id: found.get(id, set()) | (self._uses.get(id, set()) & fitting) for id in ids}
+
+    async def _fitting(self, ids: set[str], item: Interpretation) -> set[str]:
+        """Those of the sessions that may be continued by this call: of the same agent and the same run."""
+        rows: dict[str, SessionRow] = await self._store.rows_of("session", sorted(ids - self._held.keys()))
+        rows |= {id: self._held[id].row for id in ids & self._held.keys()}
+        return {
+            id
+            for id, row in rows.items()
+            if row.agent_name == item.identity.agent and row.run == item.exchange.opened.run
+        }
+
+    async def _open(self, session_id: str, item: Interpretation) -> Conversation:
+        """The session, from memory, from the store, or new."""
+        if session_id in self._held:
+            self._held.move_to_end(session_id)
+            return self._held[session_id]
+        rows: dict[str, SessionRow] = await self._store.rows_of("session", [session_id])
+        at = moment(item.exchange.opened_ns)
+        row = rows.get(session_id) or SessionRow(
+            session_id, session_id, item.identity.agent, "", at, at, plugin=item.agent.name
+        )
+        # The plug-in that began it: another one would reduce its messages in another way.
+        conversation = Conversation(row, agent_named(row.plugin) if row.plugin else item.agent)
+        if session_id in rows:
+            conversation.restore(await self._store.messages(session_id))
+        self._held[session_id] = conversation
+        return conversation
+
+    # --- what the call adds
+
+    def _update(
+        self, session: Conversation, item: Interpretation, link: Link | None, part: Batch, *, is_parent: bool = False
+    ) -> None:
+        """Write what the call says of its session (or of its parent session) into the session's row."""
+        identity, old = item.identity, session.row
+        own = identity.session if is_parent or identity.agent_id is None else identity.agent_id
+        if is_parent and identity.parent_agent_id:
+            own = identity.parent_agent_id
+        is_main = is_conversation(item.kind) and not is_parent
+        title = old.title or identity.title or item.agent.title(item.facts)
+        request = item.facts.request
+        row = msgspec.structs.replace(
+            old,
+            opencode_id=own or old.opencode_id,
+            workdir=old.workdir or (not is_parent and identity.workdir) or "",  # a subagent may work elsewhere
+            created_at=min(old.created_at, moment(item.exchange.opened_ns)),
+            updated_at=max(old.updated_at, moment(item.exchange.ended_ns)),
+            abi_thread_id=old.abi_thread_id or identity.thread,
+            title=old.title if is_parent else title,
+            parent_id=old.parent_id or (link.parent_id if link else None),
+            protocol=(item.protocol if is_main else None) or old.protocol,
+            model=(request.model if request and is_main else None) or old.model,
+            agent_version=identity.version or old.agent_version,
+            run=old.run or item.exchange.opened.run,
+            plugin=old.plugin or session.agent.name,
+            prompt=old.prompt or (_first_words(item) if is_main else None),
+        )
+        session.update(row)
+        part.sessions.append(row)
+
+    def _converse(self, session: Conversation, item: Interpretation, part: Batch) -> str | None:
+        """Add the call's messages and events. Returns the id of the reply's message."""
+        request, reply, exchange = item.facts.request, item.facts.reply, item.exchange
+        if request is None or not is_conversation(item.kind):
+            return None
+        last = session.hear(request.messages, exchange.call_id, moment(exchange.opened_ns), part)
+        if reply is None:
+            return None
+        return session.say(reply.parts, last, exchange.call_id, moment(exchange.ended_ns), part)
+
+    def _note(self, part: Batch) -> None:
+        """Remember what calls of the same batch may link to."""
+        for use in part.tool_uses:
+            self._uses.setdefault(use.tool_use_id, set()).add(use.session_id)
+        for row in part.messages:
+            match = HistoryMatch(row.history, row.session_id, row.id, False, row.created_at)
+            self._known.setdefault(row.history, []).append(match)
+
+
+def _first_words(item: Interpretation) -> str | None:
+    """How the user began: the first line with words in it, of the first message that has one."""
+    for message in item.facts.request.messages if item.facts.request else ():
+        if message.role == "user":
+            for part in message.parts:
+                if isinstance(part, Text) and (said := item.agent.spoken(part.text)):
+                    return said.partition("\n")[0][:_PROMPT_CHARACTERS]
+    return None
+
+
+def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
+    kept: list[Message] = []
+    keys: list[str] = []
+    for message in request.messages:
+        key = message_key(item.agent, message)
+        if key is not None:
+            kept.append(message)
+            keys.append(key)
+    answers = [n for n, message in enumerate(kept, 1) if message.role == "assistant"] or [0]
+    results = [part.tool_use_id for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
+    return Evidence(histories(keys), answers[0], answers[-1], results[:_RESULTS_ASKED])
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(ns: int) -> datetime:
+    """Nanoseconds since the Unix epoch as a datetime in UTC; what is below a microsecond is cut off."""
+    return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def _prompt_row(item: Interpretation) -> PromptRow | None:
+    request = item.facts.request
+    if request is None or not (request.system or request.tools):
+        return None
+    return PromptRow(
+        hash=digest("prompt", item.agent.system_key(request)),
+        system=[msgspec.to_builtins(part) for part in request.system],
+        tools=list(request.tools),
+    )
+
+
+def _call_row(
+    item: Interpretation, session: Conversation | None, message_id: str | None, prompt: PromptRow | None
+) -> CallRow:
+    exchange, reply, request = item.exchange, item.facts.reply, item.facts.request
+    return CallRow(
+        id=exchange.call_id,
+        journal=exchange.journal,
+        exchange=exchange.number,
+        position=str(exchange.position),
+        session_id=session.row.id if session else None,
+        run=exchange.opened.run,
+        agent_name=item.identity.agent,
+        protocol=item.protocol,
+        upstream=exchange.opened.upstream,
+        method=item.facts.method,
+        path=exchange.opened.target,
+        kind=item.kind.value,
+        status=item.status,
+        outcome=item.outcome.value,
+        detail=exchange.ended.detail,
+        started_at=moment(exchange.opened_ns),
+        first_byte_at=moment(exchange.first_byte_ns) if exchange.first_byte_ns else None,
+        ended_at=moment(exchange.ended_ns),
+        request_bytes=len(exchange.request) + exchange.beyond.get(Kind.REQUEST_BYTES, 0),
+        response_bytes=len(exchange.response) + exchange.beyond.get(Kind.RESPONSE_BYTES, 0),
+        model=(reply.model if reply else None) or (request.model if request else None),
+        reply_id=reply.id if reply else None,
+        message_id=message_id,
+        prompt_hash=prompt.hash if prompt else None,
+        stop_reason=reply.stop_reason if reply else None,
+        error=reply.error if reply else None,
+        problems=[msgspec.to_builtins(problem) for problem in item.problems],
+        **_tokens(item),
+    )
+
+
+def _tokens(item: Interpretation) -> dict[str, Any]:
+    usage = item.facts.reply.usage if item.facts.reply else None
+    names: Sequence[str] = (
+        "input",
+        "output",
+        "cache_read",
+        "cache_write",
+        "cache_write_5m",
+        "cache_write_1h",
+        "reasoning",
+    )
+    return {f"{name}_tokens": getattr(usage, name) if usage else None for name in names}

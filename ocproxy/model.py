@@ -1,0 +1,361 @@
+"""Values of the meaning: what a protocol decodes to, what an agent's tools did, and what is stored.
+
+Pure values; identity is given by `ocproxy.sessions`, storage by `ocproxy.store`. Times are aware datetimes in UTC.
+Anything typed `Json` is plain JSON data (dict, list, str, int, float, bool, None).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+Json = Any
+Certainty = Literal["exact", "inferred"]
+
+
+def digest(*parts: str) -> str:
+    """A stable 20-digit hexadecimal id over `parts` (80 bits; parts are length-prefixed, so ("a","b") != ("ab",""))."""
+    state = blake2b(digest_size=10)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        state.update(len(data).to_bytes(8, "big"))
+        state.update(data)
+    return state.hexdigest()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that could not be understood. It costs one call at most and never raises."""
+
+    code: str  # "bad_json", "unknown_block", "truncated", … one word for programs
+    message: str  # a sentence for the user
+
+
+# --- parts of a message ---------------------------------------------------------------------------
+
+
+class Text(msgspec.Struct, frozen=True, omit_defaults=True, tag="text"):
+    """Plain text. `citations` and other provider fields stay in `extra`."""
+
+    text: str
+    extra: dict[str, Json] = {}
+
+
+class Reasoning(msgspec.Struct, frozen=True, omit_defaults=True, tag="reasoning"):
+    """Thinking. `redacted` holds the opaque data of redacted thinking; then `text` is empty."""
+
+    text: str
+    signature: str | None = None
+    redacted: str | None = None
+    extra: dict[str, Json] = {}
+
+
+class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
+    """The model asks for a tool. `input` is the parsed arguments; a freeform tool has {"input": text}.
+
+    `complete` is False when the stream ended inside the arguments: `input` then holds {} and `raw` what came.
+    `executor` is "provider" for server tools (web search, code execution, MCP connector), else "agent".
+    """
+
+    id: str
+    name: str
+    input: dict[str, Json]
+    executor: Literal["agent", "provider"] = "agent"
+    complete: bool = True
+    raw: str | None = None
+    extra: dict[str, Json] = {}
+
+
+class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_result"):
+    """What a tool answered. `text` is all text content joined by newlines; `content` is the provider's own form."""
+
+    tool_use_id: str
+    text: str
+    is_error: bool | None = None  # None: the wire does not say
+    name: str | None = None
+    content: Json = None
+    executor: Literal["agent", "provider"] = "agent"
+    extra: dict[str, Json] = {}
+
+
+class Media(msgspec.Struct, frozen=True, omit_defaults=True, tag="media"):
+    """An image, document, audio … `raw` is the provider's own block."""
+
+    kind: str  # "image", "document", …
+    media_type: str | None
+    raw: Json
+
+
+class Opaque(msgspec.Struct, frozen=True, omit_defaults=True, tag="opaque"):
+    """A block that we do not know, kept as it came."""
+
+    kind: str
+    raw: Json
+
+
+Part = Text | Reasoning | ToolUse | ToolResult | Media | Opaque
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a conversation as one protocol sent it."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[Part, ...]
+    extra: dict[str, Json] = {}  # other fields of the message, such as a turn's own output settings
+
+
+# --- a decoded call -------------------------------------------------------------------------------
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one call. `input` excludes everything read from or written to a cache. None = the wire did not say."""
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None  # total of all cache writes
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    extra: dict[str, Json] = {}  # server tool counts, service tier, …
+
+
+class ModelRequest(msgspec.Struct, frozen=True):
+    """A request for a model's answer, independent of protocol."""
+
+    model: str | None
+    stream: bool
+    system: tuple[Part, ...]
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Json], ...]  # as the protocol has them
+    params: dict[str, Json] = {}  # every other top-level field, as sent
+    endpoint: str = "generate"  # "generate", "count_tokens", "models", …
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The model's answer as far as it came. `complete` = the protocol's own terminal event or a whole JSON body."""
+
+    id: str | None = None
+    model: str | None = None
+    parts: tuple[Part, ...] = ()
+    stop_reason: str | None = None
+    usage: Usage = Usage()
+    error: str | None = None  # "overloaded_error: Overloaded"
+    complete: bool = True
+    extra: dict[str, Json] = {}
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A step of a streamed reply, for whoever follows it live. `index` is the block it belongs to."""
+
+    kind: Literal["start", "text", "reasoning", "tool_input", "stop", "error"]
+    index: int
+    text: str = ""
+
+
+class CallKind(StrEnum):
+    """What a call was for. Only `main` calls are part of the conversation."""
+
+    MAIN = "main"
+    TITLE = "title"
+    TOPIC = "topic"
+    QUOTA = "quota"
+    COUNT = "count"
+    SUMMARY = "summary"  # compaction
+    SAFETY = "safety"  # classifier and auto-mode checks
+    MODELS = "models"
+    PROBE = "probe"
+    OTHER = "other"  # forwarded and journalled; no decoder knows it
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a call says of its session. All fields as the wire has them; None = not said."""
+
+    agent: str  # "claude-code", "generic", …
+    session: str | None = None  # the agent's own session id
+    agent_id: str | None = None  # id of the subagent within the session
+    parent_agent_id: str | None = None  # the subagent's parent subagent; None with agent_id set = the main agent
+    workdir: str | None = None
+    version: str | None = None
+    title: str | None = None
+    thread: str | None = None  # abi_thread_id
+
+
+# --- file events ----------------------------------------------------------------------------------
+
+
+class EventType(StrEnum):
+    """The seed schema's four, and three more."""
+
+    READ = "read"
+    WRITE = "write"
+    EDIT = "edit"
+    BASH = "bash"
+    DELETE = "delete"
+    MOVE = "move"
+    SEARCH = "search"
+
+
+class Status(StrEnum):
+    """What became of a tool use. `requested` = no result seen; never invented."""
+
+    REQUESTED = "requested"
+    APPLIED = "applied"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class FileEvent(msgspec.Struct, frozen=True):
+    """One thing a tool did to one file, or one command."""
+
+    id: str
+    session_id: str
+    message_id: str
+    tool_use_id: str
+    tool_name: str
+    event_type: EventType
+    ordinal: int  # place among the events of its session, from 0
+    created_at: datetime
+    updated_at: datetime
+    status: Status = Status.REQUESTED
+    certainty: Certainty = "exact"
+    file_path: str | None = None
+    destination: str | None = None  # of a move
+    diff: str | None = None  # unified diff, a/ and b/ prefixes
+    command: str | None = None
+    exit_code: int | None = None
+    output_bytes: int | None = None
+    note: str | None = None  # why it failed, or why the diff is inferred
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """One conversation of one agent; a subagent's has a parent."""
+
+    id: str
+    opencode_id: str  # the agent's own id; ours where it has none
+    agent_name: str
+    workdir: str
+    created_at: datetime
+    updated_at: datetime
+    abi_thread_id: str | None = None
+    title: str | None = None
+    parent_id: str | None = None
+    protocol: str | None = None
+    model: str | None = None
+    agent_version: str | None = None
+    run: str | None = None
+    prompt: str | None = None  # how its first message begins, for lists
+    plugin: str | None = None  # the agent plug-in that reads it; agent_name may be the user's own word (a tag)
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """One message of one session. Messages form a tree: a fork is another child of the same parent."""
+
+    id: str
+    session_id: str
+    role: str
+    content: str | None  # all text, newline-joined
+    parts: list[Json]
+    created_at: datetime
+    parent_id: str | None
+    depth: int
+    key: str  # digest of the normalised content, without parent or session
+    history: str  # digest over the keys from the root to this message, without session
+    call_id: str  # the call in which it was first seen
+    seq: int  # place in the order in which the session's messages were stored, from 0
+
+
+class ToolUseRow(msgspec.Struct, frozen=True):
+    """Which session a tool call id belongs to: the link for agents that say nothing of themselves."""
+
+    session_id: str
+    tool_use_id: str
+    message_id: str
+    name: str
+
+
+class PromptRow(msgspec.Struct, frozen=True):
+    """System prompt and tools of a call, stored once for all calls that sent the same."""
+
+    hash: str
+    system: list[Json]
+    tools: list[Json]
+
+
+class CallRow(msgspec.Struct, frozen=True):
+    """One exchange."""
+
+    id: str
+    journal: str
+    exchange: int
+    position: str
+    session_id: str | None
+    run: str | None
+    agent_name: str | None
+    protocol: str | None
+    upstream: str
+    method: str
+    path: str
+    kind: str
+    status: int | None  # HTTP status the client got
+    outcome: str
+    detail: str
+    started_at: datetime
+    first_byte_at: datetime | None
+    ended_at: datetime
+    request_bytes: int
+    response_bytes: int
+    model: str | None = None
+    reply_id: str | None = None
+    message_id: str | None = None  # the assistant message it produced
+    prompt_hash: str | None = None
+    stop_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    error: str | None = None
+    problems: list[Json] = []
+
+
+class GapRow(msgspec.Struct, frozen=True):
+    """Something that could not be recorded or read."""
+
+    id: str
+    journal: str
+    position: str
+    reason: str
+    records: int
+    bytes: int
+    created_at: datetime
+
+
+class IngestPosition(msgspec.Struct, frozen=True):
+    """How far one journal is in the database."""
+
+    journal: str
+    position: str  # everything before it was read
+    resume: str  # start of the oldest exchange that had not ended: read again from here
+
+
+class Batch(msgspec.Struct):
+    """What one transaction stores. Rows are upserts by their id; order within a list is kept."""
+
+    sessions: list[SessionRow] = msgspec.field(default_factory=list)
+    messages: list[MessageRow] = msgspec.field(default_factory=list)
+    tool_uses: list[ToolUseRow] = msgspec.field(default_factory=list)
+    file_events: list[FileEvent] = msgspec.field(default_factory=list)
+    prompts: list[PromptRow] = msgspec.field(default_factory=list)
+    calls: list[CallRow] = msgspec.field(default_factory=list)
+    gaps: list[GapRow] = msgspec.field(default_factory=list)
+    positions: list[IngestPosition] = msgspec.field(default_factory=list)

@@ -1,0 +1,1 @@
+"""Wire protocols, sans-IO: bytes in, values of `ocproxy.model` out. One file a protocol; see `base`."""

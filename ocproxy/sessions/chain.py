@@ -1,0 +1,128 @@
+"""The messages of one session as a tree, and the walk of a resent history through it.
+
+Agents send their whole history with each call, and change it: a resent message must meet itself, a fork is another
+child of the same parent, and one altered message must not double everything behind it. Messages are compared by their
+key alone (`Agent.key`, hashed), so the tree holds no content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ocproxy.model import digest
+
+# How many messages put in at one place the walk comes back from: a reminder, or a list of files with its answer, twice.
+_PUT_IN = 4
+
+
+class Node(msgspec.Struct):
+    """One message. `children` maps keys to node ids, in the order in which they were added."""
+
+    id: str
+    parent: str | None
+    key: str
+    depth: int
+    history: str
+    children: dict[str, str] = {}
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Where one message of a walked history stands: a node that was known, or a new one."""
+
+    node: Node
+    is_new: bool
+
+
+class Chain:
+    """The message tree of the session `session_id`. Grows by `walk` (live) or `restore` (from stored rows)."""
+
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+        self._nodes: dict[str, Node] = {}
+        self._roots: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def restore(self, id: str, parent: str | None, key: str, history: str) -> None:
+        """Put a stored message back. Parents come before their children."""
+        self._put(id, parent, key, history)
+
+    def is_followed(self, id: str) -> bool:
+        """Whether another message follows the message `id`."""
+        return id in self._nodes and bool(self._nodes[id].children)
+
+    def walk(self, keys: Sequence[str], start: str | None = None) -> list[Step]:
+        """Follow the messages with these keys from the node `start` (None: the beginning), adding what is not known.
+
+        Where a message is not known, one message of lookahead decides between four cases: the agent altered an old
+        message (its successor is known: it is taken for the known one), left one out (the message is a known
+        grandchild), put some in (a few messages later two known ones follow: they are added aside), or went another way
+        (it is added, and so is all that follows).
+        """
+        steps: list[Step] = []
+        at = start
+        for index, key in enumerate(keys):
+            following = keys[index + 1] if index + 1 < len(keys) else None
+            known = self._known(at, key, following)
+            if known is None:
+                steps.append(Step(self._put(None, at, key, None), True))
+            else:
+                steps.append(Step(known, False))
+            at = steps[-1].node.id
+        return steps
+
+    def _known(self, at: str | None, key: str, following: str | None) -> Node | None:
+        here = self._children(at)
+        if key in here:
+            return self._nodes[here[key]]
+        for child in here.values():  # left out: the message behind it comes at once
+            if key in self._nodes[child].children:
+                return self._nodes[self._nodes[child].children[key]]
+        if at is not None and not here and (beside := self._beside(at, key, following)) is not None:
+            return beside
+        if following is not None and following not in here:  # altered: its successor is where it was
+            for child in reversed(here.values()):
+                if following in self._nodes[child].children:
+                    return self._nodes[child]
+        return None
+
+    def _beside(self, at: str, key: str, following: str | None) -> Node | None:
+        """Where to go on when `at` and perhaps those before it were put in: the known message where they left. Behind
+        more than one its successor must be known too, since short messages come more than once."""
+        place: str | None = at
+        for count in range(_PUT_IN):
+            if place is None:
+                break
+            place = self._nodes[place].parent
+            found = self._children(place).get(key)
+            if found not in (None, at) and (count == 0 or following in self._nodes[found].children):
+                return self._nodes[found]
+        return None
+
+    def _children(self, at: str | None) -> dict[str, str]:
+        return self._roots if at is None else self._nodes[at].children
+
+    def _put(self, id: str | None, parent: str | None, key: str, history: str | None) -> Node:
+        above = self._nodes.get(parent) if parent is not None else None
+        node = Node(
+            id=id or digest(self._session_id, parent or "", key),
+            parent=parent,
+            key=key,
+            depth=above.depth + 1 if above else 0,
+            history=history or digest(above.history if above else "", key),
+            children={},
+        )
+        self._nodes[node.id] = node
+        self._children(parent if above else None)[key] = node.id
+        return node
+
+
+def histories(keys: Sequence[str]) -> list[str]:
+    """The history digest behind each message of a request: the same as that of the nodes they walk to."""
+    found: list[str] = []
+    for key in keys:
+        found.append(digest(found[-1] if found else "", key))
+    return found

@@ -1,0 +1,85 @@
+"""Which session a call belongs to: the most trusted evidence decides, and it is named.
+
+In order: our own tags and the agent's own session id (one id, because a tag overrides it in `Agent.identity`), the
+continuation of a known history that includes an answer, tool results whose call ids we handed on to one session only,
+the retry of a first request that was never answered, and only then a new session. Never the first message alone: two
+agents with the same prompt are two sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from ocproxy.model import Identity, digest
+
+How = Literal["identity", "history", "tool use", "retry", "new"]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A stored message of a session that the call may continue."""
+
+    history: str
+    session_id: str
+    answered: bool  # another message follows it
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a call without an identity shows of its past."""
+
+    histories: Sequence[str]  # digest behind each message, oldest first
+    first_answer: int  # how many of the messages stand at or before the first assistant message; 0 = a first request
+    answered: int  # the same of the last assistant message
+    tool_use_ids: Sequence[str]  # of the tool results in the request, newest first
+
+
+class Link(msgspec.Struct, frozen=True):
+    """The decision. `parent_id` is set for a subagent that says whose it is."""
+
+    session_id: str
+    how: How
+    parent_id: str | None = None
+
+
+def link_identified(identity: Identity) -> Link | None:
+    """The session that the call itself names; None when it names none."""
+    if identity.session is None:
+        return None
+    if identity.agent_id is None:
+        return Link(session_key(identity.agent, identity.session), "identity")
+    parent = session_key(identity.agent, identity.session, identity.parent_agent_id)
+    return Link(session_key(identity.agent, identity.session, identity.agent_id), "identity", parent)
+
+
+def session_key(agent: str, session: str, agent_id: str | None = None) -> str:
+    """The id of the session that an agent calls `session` (and, in it, of the subagent `agent_id`)."""
+    return digest("session", agent, session, agent_id or "")
+
+
+def link_by_evidence(
+    evidence: Evidence, known: Sequence[Known], by_tool_use: Mapping[str, Collection[str]], new_id: str
+) -> Link:
+    """Link a call that names no session. `known` (oldest first) and `by_tool_use` are limited to sessions that it may
+    belong to.
+
+    Where several sessions have the same history, the newest is meant whose end nobody has continued yet. A call id that
+    several sessions have (`call_0`) says nothing.
+    """
+    by_history: dict[str, list[Known]] = {}
+    for message in known:
+        by_history.setdefault(message.history, []).append(message)
+    with_answer = evidence.histories[max(evidence.first_answer - 1, 0) : evidence.answered]
+    for history in reversed(with_answer):
+        if found := by_history.get(history):
+            waiting = [message for message in found if not message.answered]
+            return Link((waiting or found)[-1].session_id, "history")
+    for id in evidence.tool_use_ids:
+        if len(sessions := by_tool_use.get(id, ())) == 1:
+            return Link(next(iter(sessions)), "tool use")
+    if evidence.answered == 0 and evidence.histories:
+        for message in reversed(by_history.get(evidence.histories[-1], [])):
+            if not message.answered:
+                return Link(message.session_id, "retry")
+    return Link(new_id, "new")

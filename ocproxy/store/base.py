@@ -1,0 +1,133 @@
+"""The contract of a store, and the door to it: `open_store(url)`.
+
+A store module defines `BACKEND`, an object of the shape `Backend`. Writing is one method, `commit`: a Batch in one
+transaction, all of it or nothing. Reading returns rows of `ocproxy.model`. All methods raise StoreBusy when the
+database is locked or away for the moment (trying again later makes sense) and StoreError when it cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from typing import Protocol as Shape
+
+from ocproxy import registry
+from ocproxy.errors import StoreError
+from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
+
+
+class HistoryMatch(NamedTuple):
+    """A stored message whose history digest was asked for."""
+
+    history: str
+    session_id: str
+    message_id: str
+    answered: bool  # another message follows it in its session
+    created_at: datetime
+
+
+class Change(NamedTuple):
+    """One row that was inserted or updated."""
+
+    seq: int  # grows with every change
+    what: str  # "session", "message", "file_event", "call"
+    id: str
+
+
+class SessionSummary(NamedTuple):
+    """A session with its totals: counts of rows and sums of tokens over all its calls, side calls included."""
+
+    row: SessionRow
+    calls: int
+    messages: int
+    file_events: int
+    tokens: dict[str, int]  # input_tokens, output_tokens, cache_read_tokens, cache_write_tokens
+
+
+class Store(Shape):
+    """One database."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def commit(self, batch: Batch) -> None:
+        """Store all rows of the batch and its positions in one transaction.
+
+        Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored; sessions
+        keep a title and widen their times; file events take the new status, diff and outcome.
+        """
+        ...
+
+    async def summaries(self, *, limit: int | None = None, parent_id: str | None = None) -> list[SessionSummary]:
+        """Sessions, or the subagents of one, with their totals, newest first (by `updated_at`)."""
+        ...
+
+    async def summary(self, session_id: str) -> SessionSummary | None: ...
+
+    async def find_sessions(self, prefix: str) -> list[str]:
+        """Ids of the sessions whose id or opencode_id begins with `prefix`; where one is equal to it, only that."""
+        ...
+
+    async def messages(self, session_id: str) -> list[MessageRow]:
+        """In the order in which they were stored."""
+        ...
+
+    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
+        """Of one session, or all, in the order of the calls."""
+        ...
+
+    async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:
+        """Of one session, or all, oldest first; with `limit` the newest ones."""
+        ...
+
+    async def prompt(self, hash: str) -> PromptRow | None: ...
+
+    async def gaps(self) -> list[GapRow]: ...
+
+    async def positions(self) -> dict[str, IngestPosition]:
+        """By journal id."""
+        ...
+
+    async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
+        """Which sessions of this agent and this run each tool call id belongs to. Two where there are more: weak ids
+        (`call_0`) are in thousands."""
+        ...
+
+    async def matches_of_histories(self, histories: Sequence[str]) -> list[HistoryMatch]:
+        """In no order."""
+        ...
+
+    async def changes(self, after: int | None) -> tuple[list[Change], int]:
+        """What changed after a cursor, oldest first, and the new cursor. `None` asks for the present cursor alone."""
+        ...
+
+    async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
+        """Rows by id: SessionRow, MessageRow, FileEvent or CallRow as `what` says ("session", "message", …)."""
+        ...
+
+
+class Backend(Shape):
+    """One kind of database."""
+
+    schemes: tuple[str, ...]  # of its URLs
+
+    async def open(self, url: str, *, migrate: bool) -> Store: ...
+
+
+async def open_store(url: str, *, migrate: bool = True) -> Store:
+    """Open the database at `url`, migrated to the newest revision first unless `migrate` is False.
+
+    Use as `async with await open_store(url) as store`. Raises StoreError when the kind is unknown or it cannot be used.
+    """
+    scheme = url.partition(":")[0]
+    backends: list[Backend] = list(registry.load("ocproxy.store", "BACKEND").values())
+    for backend in backends:
+        if scheme in backend.schemes:
+            return await backend.open(url, migrate=migrate)
+    known = ", ".join(f"{name}://…" for backend in backends for name in backend.schemes)
+    raise StoreError(f"databases of the kind {scheme!r} are not supported", hint=f"known: {known}")

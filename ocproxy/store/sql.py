@@ -1,0 +1,281 @@
+"""What all SQL databases share: rows to tables and back, in one class over SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ocproxy.errors import StoreBusy, StoreError
+from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
+from ocproxy.store import schema
+from ocproxy.store.base import Change, HistoryMatch, SessionSummary
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+# How many ids go into one IN (…): far below every database's limit on parameters (SQLite before 3.32: 999).
+_IDS_AT_ONCE = 500
+
+# The changes kept for those who follow (`tail`): a follower that falls further behind reads everything anew.
+_CHANGES_KEPT = 20_000
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
+    "session": (schema.SESSIONS, SessionRow),
+    "message": (schema.MESSAGES, MessageRow),
+    "file_event": (schema.FILE_EVENTS, FileEvent),
+    "call": (schema.CALLS, CallRow),
+}
+
+
+class SqlStore:
+    """A `Store` over an async engine. `insert` is the dialect's INSERT with ON CONFLICT."""
+
+    def __init__(self, engine: AsyncEngine, insert: Callable[[sa.Table], Any]) -> None:
+        self._engine = engine
+        self._insert = insert
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._engine.dispose()
+
+    # --- writing
+
+    async def commit(self, batch: Batch) -> None:
+        async with self._connect(writes=True) as connection:
+            for table, rows, update in self._writes(batch):
+                if rows:
+                    statement = self._insert(table)
+                    keys = [column.name for column in table.primary_key]
+                    updates = {name: value(statement.excluded) for name, value in update.items()}
+                    if updates:
+                        statement = statement.on_conflict_do_update(index_elements=keys, set_=updates)
+                    else:
+                        statement = statement.on_conflict_do_nothing(index_elements=keys)
+                    await connection.execute(statement, [_to_dict(row) for row in rows])
+            await self._note_changes(connection, batch)
+
+    def _writes(self, batch: Batch) -> list[tuple[sa.Table, Sequence[Any], dict[str, Callable[[Any], Any]]]]:
+        """(table, rows, what an existing row takes over) in an order that satisfies the foreign keys."""
+        session, event = schema.SESSIONS.c, schema.FILE_EVENTS.c
+        begun, ended = session.created_at, session.updated_at
+        times = {
+            "created_at": lambda new: sa.case((new.created_at < begun, new.created_at), else_=begun),
+            "updated_at": lambda new: sa.case((new.updated_at > ended, new.updated_at), else_=ended),
+        }
+        kept = ("title", "abi_thread_id", "parent_id", "run", "prompt", "plugin")
+        filled = {name: _first_known(session[name], name) for name in kept}
+        latest = {name: _last_known(session[name], name) for name in ("protocol", "model", "agent_version")}
+        workdir = {"workdir": lambda new: sa.case((session.workdir == "", new.workdir), else_=session.workdir)}
+        # Columns that a downgrade dropped are filled again by the journal.
+        places = ("parent_id", "depth", "key", "history", "call_id", "seq")
+        placed = {name: _first_known(schema.MESSAGES.c[name], name) for name in places}
+        named = {name: _first_known(event[name], name) for name in ("tool_use_id", "tool_name", "ordinal")}
+        outcome = ("status", "certainty", "diff", "exit_code", "output_bytes", "note", "updated_at", "destination")
+        return [
+            (schema.PROMPTS, batch.prompts, {}),
+            (schema.SESSIONS, batch.sessions, {**times, **filled, **latest, **workdir}),
+            (schema.MESSAGES, batch.messages, placed),
+            (schema.TOOL_USES, batch.tool_uses, {}),
+            (schema.FILE_EVENTS, batch.file_events, {**named, **{name: _taken(name) for name in outcome}}),
+            (schema.CALLS, batch.calls, {}),
+            (schema.GAPS, batch.gaps, {}),
+            (schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
+        ]
+
+    async def _note_changes(self, connection: AsyncConnection, batch: Batch) -> None:
+        rows = [{"what": "session", "row_id": row.id} for row in batch.sessions]
+        rows += [{"what": "message", "row_id": row.id} for row in batch.messages]
+        rows += [{"what": "file_event", "row_id": row.id} for row in batch.file_events]
+        rows += [{"what": "call", "row_id": row.id} for row in batch.calls]
+        if not rows:
+            return
+        await connection.execute(sa.insert(schema.CHANGES), rows)
+        newest = sa.select(sa.func.max(schema.CHANGES.c.seq)).scalar_subquery()
+        await connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= newest - _CHANGES_KEPT))
+
+    # --- reading
+
+    async def summaries(self, *, limit: int | None = None, parent_id: str | None = None) -> list[SessionSummary]:
+        where = sa.true() if parent_id is None else schema.SESSIONS.c.parent_id == parent_id
+        return await self._summaries(where, limit)
+
+    async def summary(self, session_id: str) -> SessionSummary | None:
+        found = await self._summaries(schema.SESSIONS.c.id == session_id, 1)
+        return found[0] if found else None
+
+    async def _summaries(self, where: sa.ColumnElement[bool], limit: int | None) -> list[SessionSummary]:
+        session = schema.SESSIONS
+        chosen = sa.select(session).where(where).order_by(session.c.updated_at.desc(), session.c.id).limit(limit)
+        part = chosen.subquery("chosen")
+
+        def totals(table: sa.Table, *sums: str) -> sa.Subquery:
+            columns = [sa.func.sum(table.c[name]).label(name) for name in sums]
+            query = sa.select(table.c.session_id, sa.func.count().label("rows"), *columns)
+            return query.where(table.c.session_id.in_(sa.select(part.c.id))).group_by(table.c.session_id).subquery()
+
+        calls, messages, events = totals(schema.CALLS, *_TOKENS), totals(schema.MESSAGES), totals(schema.FILE_EVENTS)
+        counts = [calls.c.rows.label("n_calls"), messages.c.rows.label("n_messages"), events.c.rows.label("n_events")]
+        query = sa.select(part, *counts, *[calls.c[name] for name in _TOKENS])
+        for other in (calls, messages, events):
+            query = query.outerjoin(other, other.c.session_id == part.c.id)
+        rows = await self._all(query.order_by(part.c.updated_at.desc(), part.c.id))
+        return [
+            SessionSummary(
+                _from_row(row, SessionRow), row["n_calls"] or 0, row["n_messages"] or 0, row["n_events"] or 0,
+                {name: int(row[name] or 0) for name in _TOKENS},
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def find_sessions(self, prefix: str) -> list[str]:
+        session = schema.SESSIONS.c
+        exact = sa.select(session.id).where((session.id == prefix) | (session.opencode_id == prefix))
+        found = [row["id"] for row in await self._all(exact)]
+        if found:
+            return found
+        begins = session.id.startswith(prefix, autoescape=True) | session.opencode_id.startswith(
+            prefix, autoescape=True
+        )
+        return [
+            row["id"] for row in await self._all(sa.select(session.id).where(begins).order_by(session.id).limit(20))
+        ]
+
+    async def messages(self, session_id: str) -> list[MessageRow]:
+        table = schema.MESSAGES
+        query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.seq, table.c.created_at)
+        return [_from_row(row, MessageRow) for row in await self._all(query)]
+
+    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
+        table = schema.FILE_EVENTS
+        query = sa.select(table).order_by(table.c.created_at, table.c.session_id, table.c.ordinal)
+        if session_id is not None:
+            query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.ordinal)
+        return [_from_row(row, FileEvent) for row in await self._all(query)]
+
+    async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:
+        table = schema.CALLS
+        query = sa.select(table).order_by(table.c.started_at.desc(), table.c.id.desc()).limit(limit)
+        if session_id is not None:
+            query = query.where(table.c.session_id == session_id)
+        return [_from_row(row, CallRow) for row in reversed(await self._all(query))]
+
+    async def prompt(self, hash: str) -> PromptRow | None:
+        rows = await self._all(sa.select(schema.PROMPTS).where(schema.PROMPTS.c.hash == hash))
+        return _from_row(rows[0], PromptRow) if rows else None
+
+    async def gaps(self) -> list[GapRow]:
+        query = sa.select(schema.GAPS).order_by(schema.GAPS.c.created_at, schema.GAPS.c.id)
+        return [_from_row(row, GapRow) for row in await self._all(query)]
+
+    async def positions(self) -> dict[str, IngestPosition]:
+        return {row["journal"]: _from_row(row, IngestPosition) for row in await self._all(sa.select(schema.POSITIONS))}
+
+    async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
+        use, session = schema.TOOL_USES.c, schema.SESSIONS.c
+        first, last = sa.func.min(use.session_id).label("first"), sa.func.max(use.session_id).label("last")
+        query = (
+            sa.select(use.tool_use_id, first, last)
+            .join_from(schema.TOOL_USES, schema.SESSIONS, session.id == use.session_id)
+            .where(session.agent_name == agent, session.run.is_not_distinct_from(run))
+            .group_by(use.tool_use_id)
+        )
+        rows = await self._by_ids(query, use.tool_use_id, ids)
+        return {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
+
+    async def matches_of_histories(self, histories: Sequence[str]) -> list[HistoryMatch]:
+        message = schema.MESSAGES.c
+        after = schema.MESSAGES.alias("after")
+        # What follows is stored later, mostly next: `seq` makes that the first row looked at, not one of thousands.
+        answered = sa.exists().where(
+            after.c.session_id == message.session_id, after.c.seq > message.seq, after.c.parent_id == message.id
+        )
+        columns = message.history, message.session_id, message.id, answered, message.created_at
+        rows = await self._by_ids(sa.select(*columns), message.history, histories)
+        return [HistoryMatch(*row.values()) for row in rows]
+
+    async def changes(self, after: int | None) -> tuple[list[Change], int]:
+        change = schema.CHANGES.c
+        if after is None:
+            rows = await self._all(sa.select(sa.func.max(change.seq).label("newest")))
+            return [], rows[0]["newest"] or 0
+        rows = await self._all(sa.select(schema.CHANGES).where(change.seq > after).order_by(change.seq))
+        found = [Change(row["seq"], row["what"], row["row_id"]) for row in rows]
+        return found, found[-1].seq if found else after
+
+    async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
+        table, kind = _KINDS[what]
+        return {row["id"]: _from_row(row, kind) for row in await self._by_ids(sa.select(table), table.c.id, ids)}
+
+    # --- statements
+
+    async def _by_ids(self, query: sa.Select[Any], column: sa.Column[Any], ids: Sequence[str]) -> list[sa.RowMapping]:
+        rows: list[sa.RowMapping] = []
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            rows += await self._all(query.where(column.in_(ids[start : start + _IDS_AT_ONCE])))
+        return rows
+
+    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+        async with self._connect(writes=False) as connection:
+            return list((await connection.execute(query)).mappings())
+
+    @asynccontextmanager
+    async def _connect(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction. Database errors leave as ours, by whose fault they are."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(writes=writes)
+                async with connection.begin():
+                    yield connection
+        except sa.exc.DBAPIError as error:
+            raise _translate(error) from None
+
+
+def _translate(error: sa.exc.DBAPIError) -> StoreError:
+    reason = str(error.orig)
+    passing = ("locked", "busy", "disk is full", "disk I/O", "unable to open", "readonly", "read-only")
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and any(word in reason for word in passing):
+        return StoreBusy(f"the database cannot be used for the moment: {reason}", hint="ocproxy goes on trying")
+    if "no such table" in reason or "no such column" in reason:
+        return StoreError(f"the database is not up to date: {reason}", hint="run ocproxy db upgrade")
+    return StoreError(f"the database refused: {reason}")
+
+
+def _first_known(column: sa.Column[Any], name: str) -> Callable[[Any], Any]:
+    return lambda new: sa.func.coalesce(column, new[name])
+
+
+def _last_known(column: sa.Column[Any], name: str) -> Callable[[Any], Any]:
+    return lambda new: sa.func.coalesce(new[name], column)
+
+
+def _taken(name: str) -> Callable[[Any], Any]:
+    return lambda new: new[name]
+
+
+def _to_dict(row: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__struct_fields__}
+
+
+def _from_row(row: sa.RowMapping, kind: type[Row]) -> Row:
+    """A row as its struct. Where code that knows only the seed columns left NULL, ours have their empty value."""
+    values = {name: row[name] for name in kind.__struct_fields__}
+    if kind in _SEED_EMPTY:
+        empty = _SEED_EMPTY[kind] | ({"updated_at": row["created_at"]} if kind is FileEvent else {})
+        values |= {name: value for name, value in empty.items() if values[name] is None}
+    return msgspec.convert(values, kind, strict=False)
+
+
+_SEED_EMPTY: dict[type[msgspec.Struct], dict[str, Any]] = {
+    MessageRow: {"key": "", "history": "", "depth": 0, "seq": 0, "call_id": ""},
+    FileEvent: {"tool_use_id": "", "tool_name": "", "ordinal": 0, "status": "unknown", "certainty": "exact"},
+}

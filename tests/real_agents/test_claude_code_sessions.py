@@ -1,0 +1,158 @@
+"""Which session a call belongs to: continued runs, subagents, side calls and two runs at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from ocproxy.demo.provider import Provider
+from ocproxy.demo.script import Script
+from tests.real_agents.installation import Installation
+from tests.real_agents.stage import AGENT, Stage, conversation, is_turn, recorded, reduced, staged
+from tests.real_agents.work import delegating, short
+from tests.support.provider import SUMMARY, Summarising, wait_until
+
+pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
+
+Scripts = Callable[[Path], Iterable[Script]]
+Open = Callable[..., AbstractContextManager[Stage]]
+
+
+@pytest.fixture
+def opened(installation: Installation, tmp_path: Path) -> Iterator[Open]:
+    def open_(scripts: Scripts, manners: type[Provider] = Provider) -> AbstractContextManager[Stage]:
+        return staged(tmp_path, installation, scripts, manners)
+
+    yield open_
+
+
+def test_a_continued_run_adds_to_the_same_session(opened: Open) -> None:
+    with opened(lambda workdir: [short("first", workdir), short("second", workdir)]) as stage:
+        first = stage.claude.run("[[script:first]] Do it.")
+        stage.recorder.flush()
+        before = stage.show(stage.session(first.session)["id"])
+        second = stage.claude.run("[[script:second]] Go on.", "--continue")
+        stage.recorder.flush()
+        after = stage.show(stage.session(first.session)["id"])
+        assert second.session == first.session
+        assert len(stage.sessions()) == 1
+        expected = [reduced(message) for message in conversation(stage.asked(first.session))]
+    assert after["messages"][: len(before["messages"])] == before["messages"]
+    assert after["file_events"][: len(before["file_events"])] == before["file_events"]
+    assert [recorded(message) for message in after["messages"]] == expected
+    assert [event["tool_use_id"] for event in after["file_events"]] == [
+        f"toolu_{script}_{place}" for script in ("first", "second") for place in ("s0_t0", "s1_t0", "s1_t1")
+    ]
+
+
+def test_a_resumed_run_adds_to_the_same_session(opened: Open) -> None:
+    with opened(lambda workdir: [short(name, workdir) for name in ("first", "other", "second")]) as stage:
+        first = stage.claude.run("[[script:first]] Do it.")
+        other = stage.claude.run("[[script:other]] Something else.")
+        stage.claude.run("[[script:second]] Go on.", "--resume", first.session)
+        stage.recorder.flush()
+        assert len(stage.sessions()) == 2
+        for id_ in (first.session, other.session):
+            messages = stage.show(stage.session(id_)["id"])["messages"]
+            expected = [reduced(message) for message in conversation(stage.asked(id_))]
+            assert [recorded(message) for message in messages] == expected
+
+
+def test_a_continued_run_after_a_restart_of_the_recorder_adds_to_the_same_session(opened: Open) -> None:
+    with opened(lambda workdir: [short("first", workdir), short("second", workdir)]) as stage:
+        first = stage.claude.run("[[script:first]] Do it.")
+        stage.recorder.stop()
+        stage.recorder.start()
+        stage.claude.base_url = stage.recorder.url
+        stage.claude.run("[[script:second]] Go on.", "--continue")
+        stage.recorder.flush()
+        messages = stage.show(stage.session(first.session)["id"])["messages"]
+        expected = [reduced(message) for message in conversation(stage.asked(first.session))]
+        assert len(stage.sessions()) == 1
+    assert [recorded(message) for message in messages] == expected
+
+
+def test_a_subagent_is_a_child_session(opened: Open) -> None:
+    with opened(lambda workdir: [delegating("parent", workdir, "child"), short("child", workdir)]) as stage:
+        finished = stage.claude.run("[[script:parent]] Do it.")
+        stage.recorder.flush()
+        (agent,) = {served.headers[AGENT] for served in stage.provider.log if AGENT in served.headers}
+        parent = stage.session(finished.session)
+        children = [session for session in stage.sessions() if session["parent_id"]]
+        assert [child["parent_id"] for child in children] == [parent["id"]]
+        for session, agent_id in ((parent, None), (children[0], agent)):
+            shown = stage.show(session["id"])
+            expected = [reduced(message) for message in conversation(stage.asked(finished.session, agent_id))]
+            assert [recorded(message) for message in shown["messages"]] == expected
+        files = [event["tool_use_id"] for event in stage.show(children[0]["id"])["file_events"]]
+        assert files == ["toolu_child_s0_t0", "toolu_child_s1_t0", "toolu_child_s1_t1"]
+        assert [event["tool_use_id"] for event in stage.show(parent["id"])["file_events"]] == ["toolu_parent_s1_t0"]
+
+
+def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Open) -> None:
+    names = ("one", "two")
+    with opened(lambda workdir: [short(name, workdir) for name in names]) as stage:
+        processes = [stage.claude.start(f"[[script:{name}]] Do it.") for name in names]
+        finished = [stage.claude.finish(process) for process in processes]
+        stage.recorder.flush()
+        assert len(stage.sessions()) == 2
+        for name, run in zip(names, finished, strict=True):
+            shown = stage.show(stage.session(run.session)["id"])
+            assert {event["tool_use_id"].split("_")[1] for event in shown["file_events"]} == {name}
+            expected = [reduced(message) for message in conversation(stage.asked(run.session))]
+            assert [recorded(message) for message in shown["messages"]] == expected
+
+
+def test_titles_and_probes_are_calls_but_no_messages(opened: Open) -> None:
+    with opened(lambda workdir: [short("shown", workdir)]) as stage:
+        with stage.claude.on_screen("[[script:shown]] Do the work.") as screen:
+            wait_until(
+                lambda: sum(is_turn(served) and served.complete for served in list(stage.provider.log)) == 3,
+                f"three turns of the interactive program: {b''.join(screen)[-2000:]!r}",
+                seconds=60,
+            )
+            wait_until(lambda: len(stage.provider.log) >= 5, "its probe and its title call", seconds=30)
+        stage.recorder.flush()
+        titles = [served for served in stage.provider.log if served.path.endswith("/messages") and not is_turn(served)]
+        assert titles, "this Claude Code asks for no title: find out what it does instead"
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        expected = [reduced(message) for message in conversation(stage.asked(session["opencode_id"]))]
+        assert [recorded(message) for message in shown["messages"]] == expected
+        assert titles[0].reply
+        assert session["title"] == json.loads(titles[0].reply["content"][0]["text"])["title"]
+        kinds = [call["kind"] for call in stage.recorder.ask("calls")]
+        assert kinds.count("main") == 3
+        assert kinds.count("title") == len(titles)
+        assert len(kinds) == len(stage.provider.log)
+
+
+class GoesOn(Summarising):
+    goes_on = "[[script:second]]"
+
+
+def test_a_compacted_session_goes_on_as_the_same_session(opened: Open) -> None:
+    with opened(lambda workdir: [short("first", workdir), short("second", workdir)], GoesOn) as stage:
+        first = stage.claude.run("[[script:first]] Do it.")
+        stage.claude.run("/compact", "--continue")
+        finished = stage.claude.run("Go on.", "--continue")
+        assert (finished.session, finished.result) == (first.session, "second is done.")
+        stage.recorder.flush()
+        assert len(stage.sessions()) == 1
+        shown = stage.show(stage.session(first.session)["id"])
+        kinds = [call["kind"] for call in stage.recorder.ask("calls")]
+    assert kinds == ["main"] * 3 + ["summary"] + ["main"] * 3
+    assert [event["tool_use_id"] for event in shown["file_events"]] == [
+        f"toolu_{script}_{place}" for script in ("first", "second") for place in ("s0_t0", "s1_t0", "s1_t1")
+    ]
+    parts = [part for message in shown["messages"] for part in message["parts"]]
+    used = [part["id"] for part in parts if part["type"] == "tool_use"]
+    assert used == [event["tool_use_id"] for event in shown["file_events"]]
+    told = [message for message in shown["messages"] if SUMMARY in (message["content"] or "")]
+    assert [message["role"] for message in told] == ["user"], (
+        "the summary is there once: as what the agent goes on from"
+    )
