@@ -19,12 +19,16 @@ from ocproxy.store.sql import SqlStore
 # short enough that the ingest loop notices and tells.
 BUSY_MS = 5_000
 
-# Pages of the write-ahead log after which a commit copies them into the database (SQLite's default: 1000 = 4 MB).
+# The write-ahead log is copied into the database every 1000 pages (4 MB, SQLite's default) but its file never shrinks by
+# itself: one large message would keep its room for ever.
+_WAL_BYTES = 8 << 20
+
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",  # a power cut may cost the last commits; the journal has them
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={BUSY_MS}",
+    f"PRAGMA journal_size_limit={_WAL_BYTES}",
 )
 
 
