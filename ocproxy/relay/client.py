@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ocproxy.relay import peer, replies, routes
 from ocproxy.relay.delivery import refused
@@ -28,8 +28,8 @@ LINGER_SECONDS = 2.0
 LOOK_FIRST, LOOK_AGAIN = 0.05, 1.0
 
 
-class ClientConnection(asyncio.Protocol):
-    """Reads requests, hands them to a Transfer, and keeps their order."""
+class ClientConnection:
+    """Reads requests, hands them to a Transfer, and keeps their order. Has the methods of asyncio.Protocol."""
 
     __slots__ = (
         "_buffer", "_eof", "_judge", "_linger", "dialect", "held", "name", "station", "transfer", "transport",
@@ -302,6 +302,11 @@ class ClientConnection(asyncio.Protocol):
     def fail(self) -> None:
         """A fault of our own while answering."""
         self.break_off(True)
+
+
+def accept(station: Station) -> asyncio.Protocol:
+    """What serves a new connection. It is no subclass: the base class would keep mypyc from compiling it well."""
+    return cast(asyncio.Protocol, ClientConnection(station))
 
 
 def _expect_request(data: bytes) -> None:

@@ -33,34 +33,38 @@ TAG_PREFIX = b"x-ocproxy-"
 Note = tuple[int, bytes, bytes, bytes]  # what a line is; the line, its name in lower case, its value
 
 
-class _Known(dict[bytes, Note | None]):
-    """What a line is, by the whole line. None: nothing to the relay.
-
-    Most lines of a head were seen in the head before, and a look here costs a tenth of reading one. Beyond 4096 lines
-    of up to 256 bytes (1 MB) the table starts anew.
-    """
-
-    LINES, LINE_BYTES = 4096, 256
-
-    def __missing__(self, line: bytes) -> Note | None:
-        name, _, value = line.partition(b":")
-        lower = name.lower()
-        if lower.startswith(TAG_PREFIX):
-            field = TAG
-        else:
-            field = _FIELDS.get(lower, CREDENTIAL if may_hold_credential(lower) else 0)
-        note = (field, line, lower, value.strip(b" \t")) if field else None
-        if len(self) >= self.LINES:
-            self.clear()
-        if len(line) <= self.LINE_BYTES:
-            self[line] = note
-        return note
-
-
-_known = _Known()
+_NOTHING: Final[Note] = (0, b"", b"", b"")
+# What a line is, by the whole line: most lines of a head were seen in the head before, and a look here costs a tenth of
+# reading one. Beyond 4096 lines of up to 256 bytes (1 MB) the table starts anew.
+LINES: Final = 4096
+LINE_BYTES: Final = 256
+_known: dict[bytes, Note] = {}
 
 
 def read_lines(lines: list[bytes]) -> list[Note]:
-    """What is of interest in the header lines, in their order."""
+    """What is of interest in the header lines of a head that was split at its line ends, in their order."""
     known = _known
-    return [*filter(None, map(known.__getitem__, lines[1:-2]))]
+    notes: list[Note] = []
+    for index in range(1, len(lines) - 2):
+        line = lines[index]
+        note = known.get(line)
+        if note is None:
+            note = _read_line(line)
+        if note is not _NOTHING:
+            notes.append(note)
+    return notes
+
+
+def _read_line(line: bytes) -> Note:
+    name, _, value = line.partition(b":")
+    lower = name.lower()
+    if lower.startswith(TAG_PREFIX):
+        field = TAG
+    else:
+        field = _FIELDS.get(lower, CREDENTIAL if may_hold_credential(lower) else 0)
+    note: Note = (field, line, lower, value.strip(b" \t")) if field else _NOTHING
+    if len(_known) >= LINES:
+        _known.clear()
+    if len(line) <= LINE_BYTES:
+        _known[line] = note
+    return note

@@ -121,7 +121,7 @@ class Head:
     def redacted(self, redactor: Redactor) -> bytes:
         """The head for the journal: credentials in fields and in the request's query are replaced."""
         first = self.lines[0]
-        if not self.credentials and b"?" not in first and b"@" not in first:
+        if not self.credentials and first.find(b"?") < 0 and first.find(b"@") < 0:  # `in` tries a number first
             return self.raw
         lines = self.lines.copy()
         lines[0] = redactor.target(first)
@@ -135,10 +135,14 @@ class RequestHead(Head):
 
     __slots__ = ("close", "digits", "hints", "host", "host_line", "method", "repeat", "tags", "target", "upgrade")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, repeat: Repeat | None = None, digits: bytes = b"") -> None:
+        """`repeat`: what is known of such a head but for the `digits` of its Content-Length."""
+        self.repeat = repeat
+        self.digits = digits
+        if repeat is not None:
+            self._take_over(raw, repeat)
+            return
         super().__init__(raw)
-        self.repeat: Repeat | None = None
-        self.digits = b""
         lines = self.lines
         first = _request_line(lines[0])
         if first is None:
@@ -204,21 +208,22 @@ class RequestHead(Head):
             return cls(raw)
         key, digits = found
         repeat = _repeats.get(key)
-        if repeat is None:
-            head = cls(raw)
-            if head.method and not head.chunked and head.upgrade_line is None and is_length(raw):
-                head.repeat = _repeats.keep(key, Repeat(head._fields()))
-        else:
-            head = cls.__new__(cls)
-            head.raw, head.lines, head.length, head.repeat = raw, [], int(digits), repeat
-            head.chunked = head.upgrade = False
-            head.upgrade_line = None
-            (
-                head.method, head.target, head.version, head.host, head.host_line, head.hints, head.tags, head.close,
-                head.tokens, head.cuts, head.credentials,
-            ) = repeat.fields  # fmt: skip
-        head.digits = digits
+        if repeat is not None:
+            return cls(raw, repeat, digits)
+        head = cls(raw)
+        if head.method and not head.chunked and head.upgrade_line is None and is_length(raw):
+            head.repeat = _repeats.keep(key, Repeat(head._fields()))
+            head.digits = digits
         return head
+
+    def _take_over(self, raw: bytes, repeat: Repeat) -> None:
+        self.raw, self.lines, self.length = raw, [], int(self.digits)
+        self.chunked = self.upgrade = False
+        self.upgrade_line = None
+        (
+            self.method, self.target, self.version, self.host, self.host_line, self.hints, self.tags, self.close,
+            self.tokens, self.cuts, self.credentials,
+        ) = repeat.fields  # fmt: skip
 
     def _fields(self) -> tuple[Any, ...]:
         return (

@@ -9,7 +9,7 @@ import socket
 import sys
 
 from ocproxy.errors import ServerError
-from ocproxy.relay.client import ClientConnection
+from ocproxy.relay.client import accept
 from ocproxy.relay.settings import WorkerSettings
 from ocproxy.relay.station import Station
 from ocproxy.relay.tee import Journal
@@ -29,7 +29,7 @@ async def serve(settings: WorkerSettings, journal: Journal, supervisor: int) -> 
     for listening in sockets:
         host, port = listening.getsockname()[:2]
         station.listen_on(host, port)
-        servers.append(await loop.create_server(lambda: ClientConnection(station), sock=listening, backlog=BACKLOG))
+        servers.append(await loop.create_server(lambda: accept(station), sock=listening, backlog=BACKLOG))
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from ocproxy import config
@@ -37,8 +37,8 @@ class Taker(Protocol):
     def fail(self) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection. While `taker` is None it is idle."""
+class UpstreamConnection:
+    """One connection. While `taker` is None it is idle. Has the methods of asyncio.Protocol."""
 
     __slots__ = ("idle_since", "judge", "pool", "reading", "reusable", "taker", "transport")
 
@@ -154,8 +154,8 @@ class Pool:
         """A new connection. Raises OSError (ssl.SSLError among them) or TimeoutError."""
         connection = UpstreamConnection(self)
 
-        def make() -> UpstreamConnection:
-            return connection
+        def make() -> asyncio.Protocol:
+            return cast(asyncio.Protocol, connection)
 
         async with asyncio.timeout(self.settings.connect_seconds):
             if self.unix_path:

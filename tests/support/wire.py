@@ -13,7 +13,7 @@ import uvloop
 
 from ocproxy import config
 from ocproxy.exchange import Ended, Kind, Opened, Record
-from ocproxy.relay.client import ClientConnection
+from ocproxy.relay.client import accept
 from ocproxy.relay.server import drain, listen
 from ocproxy.relay.settings import WorkerSettings
 from ocproxy.relay.station import Station
@@ -258,7 +258,7 @@ async def relay(
     listening = listen("127.0.0.1", 0)[0]
     port = listening.getsockname()[1]
     station.listen_on("127.0.0.1", port)
-    server = await loop.create_server(lambda: ClientConnection(station), sock=listening)
+    server = await loop.create_server(lambda: accept(station), sock=listening)
     running = Relay(station, recorded, port)
     try:
         yield running
