@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from ocproxy.service import answers
 from ocproxy.service.doctor import examine
 from ocproxy.service.flush import behind, ends, flush
 from ocproxy.service.rebuild import rebuild
+from ocproxy.store import migrations
 from ocproxy.store.base import open_store
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +56,22 @@ def record(config: Config, calls: int, *, worker: int = 0) -> None:
 async def stored(config: Config) -> list[str]:
     async with await open_store(config.store_url) as store:
         return [call["id"] for call in await query.calls(store)]
+
+
+async def test_flush_leaves_nothing_at_work_behind_when_its_time_is_over_however_short_that_is(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    for step in range(8):
+        config = Config(data_dir=str(tmp_path / f"data{step}"), journal=Journal(segment_mb=1))
+        record(config, 3)
+        with suppress(ServerError):
+            await flush(config, 0.001 + step * 0.03)
+        # A migration that still ran would now meet this one.
+        await asyncio.to_thread(migrations.upgrade, config.store_url)
+        for thread in set(threading.enumerate()) - before:
+            if not thread.name.startswith("asyncio_"):  # those are kept for the next work, and are at none now
+                thread.join(2)
+                assert not thread.is_alive()
+        assert (await flush(config, 60)).calls is not None and len(await stored(config)) == 3
 
 
 async def test_flush_without_a_server_stores_what_the_journals_hold_and_once_only(config: Config) -> None:

@@ -16,8 +16,9 @@ several, or with a callback, is a group (`ocproxy journal ls`).
 
 What holds for every command:
 
-- Exit codes: 0 done, 1 failed, 2 wrong usage or a bad setting. Fail by raising an `OcproxyError` with a `hint` (the
-  root prints both; nobody sees a traceback), or `typer.Exit(1)` after having said why.
+- Exit codes: 0 done, 1 failed, 2 wrong usage or a bad setting, and 130 in the shell after Ctrl-C, which ends it at
+  once (`ocproxy.cli.interruption`). Fail by raising an `OcproxyError` with a `hint` (the root prints both; nobody sees
+  a traceback), or `typer.Exit(1)` after having said why.
 - Programs get `--json` (the annotation `Json`): then standard output is JSON only (`run.print_json`), messages go to
   standard error.
 - What came over the wire is hostile: it passes `ocproxy.cli.terminal.plain` before it reaches the terminal.

@@ -13,6 +13,7 @@ import typer
 
 from ocproxy import query
 from ocproxy.cli import app
+from ocproxy.cli.interruption import unwinding
 from ocproxy.cli.invocation import Invocation
 from ocproxy.cli.terminal import one_line, shorten
 from ocproxy.config import Server
@@ -33,7 +34,7 @@ def demo(
 ) -> None:
     """Record a small agent at work and show what ocproxy tells of it. Needs no key and no network."""
     run: Invocation = ctx.obj
-    with _folder(keep) as folder:
+    with unwinding(), _folder(keep) as folder:  # server and folder go with it
         data, project = folder / "recording", folder / "project"
         data.mkdir(mode=0o700)
         project.mkdir()

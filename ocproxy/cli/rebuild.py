@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ocproxy.cli.interruption import unwinding
 from ocproxy.cli.invocation import Invocation, Json
 from ocproxy.service import rebuild as service
 
@@ -22,7 +23,8 @@ def rebuild(
 ) -> None:
     """Make the database anew from the journal. The server must not run."""
     run: Invocation = ctx.obj
-    made = asyncio.run(service.rebuild(run.settings(), into, forget=forget))
+    with unwinding():  # half a new database must not stay behind
+        made = asyncio.run(service.rebuild(run.settings(), into, forget=forget))
     if as_json:
         run.print_json(made._asdict())
     else:

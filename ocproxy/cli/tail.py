@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -41,16 +42,15 @@ def tail(
 
 
 async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: bool) -> None:
-    # Ctrl-C is the usual way to end it, and ends it between two looks: cancelled inside one, the database's thread
-    # would never be told to end, and the process would wait for it for ever.
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+    # Ctrl-C is the usual way to end it, so it is no failure. It comes between two lines, never within one, and does not
+    # wait for a look at a database that somebody holds.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _leave)
     async with await open_for_reading(run.settings()) as store:
         only = (await query.show(store, session))["session"]["id"] if session else None
         cursor = 0 if past else (await query.changes_since(store, None))[1]
         if not as_json:
             run.say("following; Ctrl-C ends it")
-        while not stop.is_set():
+        while True:
             found, cursor = await _look(store, cursor)
             for row in found:
                 if only and only not in (row.get("session_id"), row["id"]):
@@ -60,8 +60,13 @@ async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: 
                 elif (line := describe(row)) is not None:
                     run.out.print(line, soft_wrap=True)
             sys.stdout.flush()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _leave() -> None:
+    with suppress(OSError):  # whoever read it has gone as well
+        sys.stdout.flush()
+    os._exit(0)
 
 
 async def _look(store: Store, cursor: int) -> tuple[list[Row], int]:

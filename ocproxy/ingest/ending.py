@@ -8,6 +8,7 @@ from pathlib import Path
 from ocproxy import config
 from ocproxy.journal import JournalReader, end_life, list_journals
 from ocproxy.store.base import Store
+from ocproxy.store.undisturbed import undisturbed
 
 
 async def end_left_open(store: Store, root: Path, settings: config.Journal) -> int:
@@ -19,5 +20,5 @@ async def end_left_open(store: Store, root: Path, settings: config.Journal) -> i
         with JournalReader(folder) as reader:
             place = positions.get(reader.id)
         if place is not None and place.resume != place.position:
-            ended += await asyncio.to_thread(end_life, folder, settings)
+            ended += await undisturbed(asyncio.to_thread(end_life, folder, settings))
     return ended

@@ -30,6 +30,7 @@ from ocproxy.ingest.recorder import Recorder, moment
 from ocproxy.journal import JournalReader, list_journals
 from ocproxy.model import Batch, GapRow, Problem, digest
 from ocproxy.store.base import Store
+from ocproxy.store.undisturbed import undisturbed
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -142,7 +143,7 @@ class Ingest:
     async def _read(self, journal: Follower, limit: int) -> None:
         """Read a piece of one journal. One that cannot be read is noted and does not hold up the others."""
         try:
-            await asyncio.to_thread(journal.read, limit, self._batch_calls)
+            await undisturbed(asyncio.to_thread(journal.read, limit, self._batch_calls))
         except (JournalError, OSError) as error:
             self._unreadable[journal.reader.folder] = (
                 error if isinstance(error, JournalError) else JournalError(f"{journal.reader.folder}: {error}")

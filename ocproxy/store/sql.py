@@ -15,6 +15,7 @@ from ocproxy.errors import StoreBusy, StoreError
 from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
 from ocproxy.store import schema
 from ocproxy.store.base import Change, HistoryMatch, SessionSummary
+from ocproxy.store.undisturbed import undisturbed
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -46,11 +47,14 @@ class SqlStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._engine.dispose()
+        await undisturbed(self._engine.dispose())
 
     # --- writing
 
     async def commit(self, batch: Batch) -> None:
+        await undisturbed(self._commit(batch))
+
+    async def _commit(self, batch: Batch) -> None:
         async with self._connect(writes=True) as connection:
             for table, rows, update in self._writes(batch):
                 if rows:
@@ -225,6 +229,9 @@ class SqlStore:
         return rows
 
     async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+        return await undisturbed(self._select(query))
+
+    async def _select(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         async with self._connect(writes=False) as connection:
             return list((await connection.execute(query)).mappings())
 

@@ -14,13 +14,14 @@ from ocproxy.errors import StoreError
 from ocproxy.store import migrations
 from ocproxy.store.base import Store
 from ocproxy.store.sql import SqlStore
+from ocproxy.store.undisturbed import undisturbed
 
 # How long a statement waits for another process's write lock before it is StoreBusy. Long enough for any write of ours,
 # short enough that the ingest loop notices and tells.
 BUSY_MS = 5_000
 
-# The write-ahead log is copied into the database every 1000 pages (4 MB, SQLite's default) but its file never shrinks by
-# itself: one large message would keep its room for ever.
+# The write-ahead log is copied into the database every 1000 pages (4 MB, SQLite's default) but its file never shrinks
+# by itself: one large message would keep its room for ever.
 _WAL_BYTES = 8 << 20
 
 _PRAGMAS = (
@@ -37,7 +38,7 @@ class _Sqlite:
 
     async def open(self, url: str, *, migrate: bool) -> Store:
         if migrate:
-            await asyncio.to_thread(migrations.ensure_newest, url)
+            await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
         target = migrations.prepared_url(url)
         _require_file(target.database)
         engine = create_async_engine(target.set(drivername="sqlite+aiosqlite"))
