@@ -24,7 +24,7 @@ check: .venv/ready  ## Formatting, lint, types, the house rules
 	$(BIN)/mypy
 	$(PYTEST) -q tests/test_architecture.py
 
-test-agents: .venv/ready  ## The latest Claude Code from npm, headless, through ocproxy (needs npm)
+test-agents: .venv/ready  ## The latest real agents from npm and PyPI, headless, through ocproxy (needs npm)
 	$(PYTEST) -m real_agents tests/real_agents
 
 test-faults: .venv/ready  ## The long runs: kill -9, locked database, full disk

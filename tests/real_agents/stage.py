@@ -1,4 +1,4 @@
-"""A scripted provider, a recorder before it and a Claude Code before that; and the oracle: what the provider knows."""
+"""A scripted provider, a recorder before it and a real agent before that; and the oracle: what the provider knows."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ocproxy.demo.provider import Provider, Served
 from ocproxy.demo.script import Script
-from tests.real_agents.claude_code import ClaudeCode
+from tests.real_agents.client import Client
 from tests.real_agents.installation import Installation
 from tests.real_agents.work import plant
 from tests.support.provider import provider_in_background
 from tests.support.recorder import Recorder
+from tests.support.scripted import Scripted, dialect_of, request_of
 
 Json = dict[str, Any]
-
-SESSION, AGENT = "x-claude-code-session-id", "x-claude-code-agent-id"
+A = TypeVar("A", bound=Client)
 
 
 @dataclass
-class Stage:
+class Stage(Generic[A]):
     """Everything of one experiment. `before` is a copy of the tree as it was when the session began."""
 
     provider: Provider
     recorder: Recorder
-    claude: ClaudeCode
+    agent: A
     workdir: Path
     before: Path
 
@@ -48,12 +48,12 @@ class Stage:
         shown: Json = self.recorder.ask("show", id_)
         return shown
 
-    def asked(self, session: str, agent: str | None = None) -> list[Served]:
+    def asked(self, session: str | None, agent: str | None = None) -> list[Served]:
         """The conversation's own requests of one session (and subagent) in order, as the provider saw them."""
         return [
             served
             for served in list(self.provider.log)
-            if served.headers.get(SESSION) == session and served.headers.get(AGENT) == agent and is_turn(served)
+            if self.agent.whose(served) == (session, agent) and self.agent.is_turn(served)
         ]
 
     def copy_of_start(self, name: str) -> Path:
@@ -63,25 +63,22 @@ class Stage:
 @contextmanager
 def staged(
     folder: Path,
+    client: type[A],
     installation: Installation,
     scripts: Callable[[Path], Iterable[Script]],
-    manners: type[Provider] = Provider,
-) -> Iterator[Stage]:
+    manners: Callable[..., Provider] = Scripted,
+) -> Iterator[Stage[A]]:
     """`scripts` are made for the working folder that they are given."""
     workdir = folder / "work"
     workdir.mkdir(parents=True)
     plant(workdir)
     before = Path(shutil.copytree(workdir, folder / "before"))
     with provider_in_background(scripts(workdir), manners=manners) as provider:
-        recorder = Recorder(folder / "recorder" / "data", provider.url)
+        more = tuple(word for name in ("openai", "gemini") for word in ("--upstream", f"{name}={provider.url}"))
+        recorder = Recorder(folder / "recorder" / "data", provider.url, arguments=more)
         with recorder.serving():
-            claude = ClaudeCode(installation, folder / "home", workdir, recorder.url)
-            yield Stage(provider, recorder, claude, workdir, before)
-
-
-def is_turn(served: Served) -> bool:
-    """A request of the conversation itself: a model's answer with tools at hand, not a title, a probe or a count."""
-    return served.method == "POST" and served.path.endswith("/messages") and bool(served.request.get("tools"))
+            agent = client(installation, folder / "home", workdir, recorder.url)
+            yield Stage(provider, recorder, agent, workdir, before)
 
 
 def conversation(turns: list[Served]) -> list[Json]:
@@ -89,11 +86,12 @@ def conversation(turns: list[Served]) -> list[Json]:
     in it, then the provider's own answer to it. Agents change old messages later; what counts is what was said."""
     said: list[Json] = []
     for turn in turns:
-        messages = turn.request["messages"]
+        dialect = dialect_of(turn)
+        assert dialect and turn.reply
+        messages = dialect.history(request_of(turn))
         answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
         said += messages[answers[-1] + 1 :] if answers else messages
-        assert turn.reply
-        said.append({"role": "assistant", "content": turn.reply["content"]})
+        said.append(dialect.said(turn.reply))
     return said
 
 

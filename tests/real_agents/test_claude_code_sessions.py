@@ -5,37 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ocproxy.demo.provider import Provider
 from ocproxy.demo.script import Script
+from tests.real_agents.clients.claude_code import AGENT, TOOLS, ClaudeCode
 from tests.real_agents.installation import Installation
-from tests.real_agents.stage import AGENT, Stage, conversation, is_turn, recorded, reduced, staged
+from tests.real_agents.stage import Stage, conversation, recorded, reduced, staged
 from tests.real_agents.work import delegating, short
-from tests.support.provider import SUMMARY, Summarising, wait_until
+from tests.support.provider import wait_until
+from tests.support.scripted import SUMMARY, Scripted
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
 Scripts = Callable[[Path], Iterable[Script]]
-Open = Callable[..., AbstractContextManager[Stage]]
+Open = Callable[..., AbstractContextManager[Stage[ClaudeCode]]]
 
 
 @pytest.fixture
 def opened(installation: Installation, tmp_path: Path) -> Iterator[Open]:
-    def open_(scripts: Scripts, manners: type[Provider] = Provider) -> AbstractContextManager[Stage]:
-        return staged(tmp_path, installation, scripts, manners)
+    def open_(
+        scripts: Scripts, manners: Callable[..., Scripted] = Scripted
+    ) -> AbstractContextManager[Stage[ClaudeCode]]:
+        return staged(tmp_path, ClaudeCode, installation, scripts, manners)
 
     yield open_
 
 
 def test_a_continued_run_adds_to_the_same_session(opened: Open) -> None:
-    with opened(lambda workdir: [short("first", workdir), short("second", workdir)]) as stage:
-        first = stage.claude.run("[[script:first]] Do it.")
+    with opened(lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)]) as stage:
+        first = stage.agent.run("[[script:first]] Do it.")
         stage.recorder.flush()
         before = stage.show(stage.session(first.session)["id"])
-        second = stage.claude.run("[[script:second]] Go on.", "--continue")
+        second = stage.agent.run("[[script:second]] Go on.", "--continue")
         stage.recorder.flush()
         after = stage.show(stage.session(first.session)["id"])
         assert second.session == first.session
@@ -50,10 +54,10 @@ def test_a_continued_run_adds_to_the_same_session(opened: Open) -> None:
 
 
 def test_a_resumed_run_adds_to_the_same_session(opened: Open) -> None:
-    with opened(lambda workdir: [short(name, workdir) for name in ("first", "other", "second")]) as stage:
-        first = stage.claude.run("[[script:first]] Do it.")
-        other = stage.claude.run("[[script:other]] Something else.")
-        stage.claude.run("[[script:second]] Go on.", "--resume", first.session)
+    with opened(lambda workdir: [short(name, workdir, TOOLS) for name in ("first", "other", "second")]) as stage:
+        first = stage.agent.run("[[script:first]] Do it.")
+        other = stage.agent.run("[[script:other]] Something else.")
+        stage.agent.run("[[script:second]] Go on.", "--resume", first.session)
         stage.recorder.flush()
         assert len(stage.sessions()) == 2
         for id_ in (first.session, other.session):
@@ -63,12 +67,12 @@ def test_a_resumed_run_adds_to_the_same_session(opened: Open) -> None:
 
 
 def test_a_continued_run_after_a_restart_of_the_recorder_adds_to_the_same_session(opened: Open) -> None:
-    with opened(lambda workdir: [short("first", workdir), short("second", workdir)]) as stage:
-        first = stage.claude.run("[[script:first]] Do it.")
+    with opened(lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)]) as stage:
+        first = stage.agent.run("[[script:first]] Do it.")
         stage.recorder.stop()
         stage.recorder.start()
-        stage.claude.base_url = stage.recorder.url
-        stage.claude.run("[[script:second]] Go on.", "--continue")
+        stage.agent.base_url = stage.recorder.url
+        stage.agent.run("[[script:second]] Go on.", "--continue")
         stage.recorder.flush()
         messages = stage.show(stage.session(first.session)["id"])["messages"]
         expected = [reduced(message) for message in conversation(stage.asked(first.session))]
@@ -77,8 +81,10 @@ def test_a_continued_run_after_a_restart_of_the_recorder_adds_to_the_same_sessio
 
 
 def test_a_subagent_is_a_child_session(opened: Open) -> None:
-    with opened(lambda workdir: [delegating("parent", workdir, "child"), short("child", workdir)]) as stage:
-        finished = stage.claude.run("[[script:parent]] Do it.")
+    with opened(
+        lambda workdir: [delegating("parent", workdir, TOOLS, "child"), short("child", workdir, TOOLS)]
+    ) as stage:
+        finished = stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
         (agent,) = {served.headers[AGENT] for served in stage.provider.log if AGENT in served.headers}
         parent = stage.session(finished.session)
@@ -95,9 +101,9 @@ def test_a_subagent_is_a_child_session(opened: Open) -> None:
 
 def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Open) -> None:
     names = ("one", "two")
-    with opened(lambda workdir: [short(name, workdir) for name in names]) as stage:
-        processes = [stage.claude.start(f"[[script:{name}]] Do it.") for name in names]
-        finished = [stage.claude.finish(process) for process in processes]
+    with opened(lambda workdir: [short(name, workdir, TOOLS) for name in names]) as stage:
+        processes = [stage.agent.start(f"[[script:{name}]] Do it.") for name in names]
+        finished = [stage.agent.finish(process) for process in processes]
         stage.recorder.flush()
         assert len(stage.sessions()) == 2
         for name, run in zip(names, finished, strict=True):
@@ -108,16 +114,22 @@ def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Open) -> None:
 
 
 def test_titles_and_probes_are_calls_but_no_messages(opened: Open) -> None:
-    with opened(lambda workdir: [short("shown", workdir)]) as stage:
-        with stage.claude.on_screen("[[script:shown]] Do the work.") as screen:
+    with opened(lambda workdir: [short("shown", workdir, TOOLS)]) as stage:
+        with stage.agent.on_screen("[[script:shown]] Do the work.") as screen:
             wait_until(
-                lambda: sum(is_turn(served) and served.complete for served in list(stage.provider.log)) == 3,
+                lambda: (
+                    sum(stage.agent.is_turn(served) and served.complete for served in list(stage.provider.log)) == 3
+                ),
                 f"three turns of the interactive program: {b''.join(screen)[-2000:]!r}",
                 seconds=60,
             )
             wait_until(lambda: len(stage.provider.log) >= 5, "its probe and its title call", seconds=30)
         stage.recorder.flush()
-        titles = [served for served in stage.provider.log if served.path.endswith("/messages") and not is_turn(served)]
+        titles = [
+            served
+            for served in stage.provider.log
+            if served.path.endswith("/messages") and not stage.agent.is_turn(served)
+        ]
         assert titles, "this Claude Code asks for no title: find out what it does instead"
         (session,) = stage.sessions()
         shown = stage.show(session["id"])
@@ -131,15 +143,14 @@ def test_titles_and_probes_are_calls_but_no_messages(opened: Open) -> None:
         assert len(kinds) == len(stage.provider.log)
 
 
-class GoesOn(Summarising):
-    goes_on = "[[script:second]]"
-
-
 def test_a_compacted_session_goes_on_as_the_same_session(opened: Open) -> None:
-    with opened(lambda workdir: [short("first", workdir), short("second", workdir)], GoesOn) as stage:
-        first = stage.claude.run("[[script:first]] Do it.")
-        stage.claude.run("/compact", "--continue")
-        finished = stage.claude.run("Go on.", "--continue")
+    with opened(
+        lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)],
+        partial(Scripted, goes_on="[[script:second]]"),
+    ) as stage:
+        first = stage.agent.run("[[script:first]] Do it.")
+        stage.agent.run("/compact", "--continue")
+        finished = stage.agent.run("Go on.", "--continue")
         assert (finished.session, finished.result) == (first.session, "second is done.")
         stage.recorder.flush()
         assert len(stage.sessions()) == 1

@@ -1,9 +1,10 @@
-"""What the scripted model makes a real Claude Code do: a starting tree, and the steps of several turns."""
+"""What the scripted model makes a real agent do: a starting tree, and the steps of several turns."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any, Protocol
 
 from ocproxy.demo.script import Call, Script, Step
 
@@ -37,20 +38,55 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path): (folder / path).read_bytes() for path in paths if path.parts[0] not in (".git", SCRATCH)}
 
 
-def read(path: Path) -> Call:
-    return Call("Read", {"file_path": str(path)})
+class Tools(Protocol):
+    """The tools of one agent, as its model calls them. What an agent has no tool for, it does as its model would."""
+
+    def read(self, path: Path) -> Call: ...
+    def write(self, path: Path, content: str) -> Call: ...
+    def edit(self, path: Path, old: str, new: str, everywhere: bool = False) -> Call: ...
+    def bash(self, command: str) -> Call: ...
+    def delegate(self, prompt: str) -> Call: ...
+
+    def command_of(self, call: Call) -> str | None:
+        """The command line that a call runs; None when it runs none."""
+        ...
 
 
-def write(path: Path, content: str) -> Call:
-    return Call("Write", {"file_path": str(path), "content": content})
+class FieldTools:
+    """Tools that differ in names and field names only: `tool(field=…)` for each."""
 
+    def __init__(self, **names: tuple[str, ...]) -> None:
+        """For each of read, write, edit, bash and delegate: the tool's name, then the names of its fields in the order
+        of the methods' arguments; edit has one more for `everywhere`, which is left out when empty or false."""
+        self._names = names
 
-def edit(path: Path, old: str, new: str, **more: bool) -> Call:
-    return Call("Edit", {"file_path": str(path), "old_string": old, "new_string": new, **more})
+    def read(self, path: Path) -> Call:
+        return self._call("read", str(path))
 
+    def write(self, path: Path, content: str) -> Call:
+        return self._call("write", str(path), content)
 
-def bash(command: str) -> Call:
-    return Call("Bash", {"command": command, "description": "Run a command"})
+    def edit(self, path: Path, old: str, new: str, everywhere: bool = False) -> Call:
+        return self._call("edit", str(path), old, new, *([True] if everywhere else []))
+
+    def bash(self, command: str) -> Call:
+        return self._call("bash", command)
+
+    def delegate(self, prompt: str) -> Call:
+        return self._call("delegate", prompt)
+
+    def command_of(self, call: Call) -> str | None:
+        name, field, *_ = self._names["bash"]
+        return call.input[field] if call.name == name else None
+
+    def more(self, does: str) -> dict[str, Any]:
+        """Other fields that a tool requires."""
+        return {}
+
+    def _call(self, does: str, *values: str | bool) -> Call:
+        name, *fields = self._names[does]
+        given = {field: value for field, value in zip(fields, values, strict=False) if field}
+        return Call(name, {**given, **self.more(does)})
 
 
 # Every command of `everything` in order, with its exit code.
@@ -63,11 +99,17 @@ COMMANDS = [
 ]
 
 
-def everything(name: str, folder: Path) -> Script:
+def exit_code_of(command: str) -> int:
+    """What any command of the scripts leaves with."""
+    return dict(COMMANDS).get(command, 1 if "missing.txt" in command else 0)
+
+
+def everything(name: str, folder: Path, tools: Tools) -> Script:
     """Thinking, parallel tools, new and overwritten files, edits of all sorts, a failing edit, read and command."""
     app, spaced = folder / "src" / "app.py", folder / "docs" / "with space.txt"
     unended, notes, readme = folder / "no_newline.txt", folder / "notes.md", folder / "README.md"
-    commands = [bash(command) for command, _ in COMMANDS]
+    read, write, edit = tools.read, tools.write, tools.edit
+    commands = [tools.bash(command) for command, _ in COMMANDS]
     steps = [
         ("I read the input — then I write. Zażółć.", "Reading.", (read(folder / "input.txt"), commands[0])),
         ("", "A new file.", (write(notes, "# Notes\n\nfirst — ünïcødé 🚀\nsecond\n"),)),
@@ -78,7 +120,7 @@ def everything(name: str, folder: Path) -> Script:
         ("", "Many reads.", tuple(map(read, (app, spaced, unended, readme)))),
         ("", "Two edits of one file at once, and a command that says nothing.", (
             edit(app, "    return 1\n", "    return 11\n"),
-            edit(app, "return 2", "return 22", replace_all=True),
+            edit(app, "return 2", "return 22", everywhere=True),
             commands[3],
         )),
         ("", "Other files.", (
@@ -98,31 +140,28 @@ def everything(name: str, folder: Path) -> Script:
     return Script(name, tuple(Step(text=text, thinking=thinking, calls=calls) for thinking, text, calls in steps))
 
 
-def short(name: str, folder: Path) -> Script:
+def short(name: str, folder: Path, tools: Tools) -> Script:
     """Reads and writes one file, named after the script."""
     return Script(
         name,
         (
-            Step(text="Reading.", thinking="Short.", calls=(read(folder / "input.txt"),)),
-            Step(text="Writing.", calls=(write(folder / f"{name}.txt", f"by {name}\n"), bash(f"echo {name}"))),
+            Step(text="Reading.", thinking="Short.", calls=(tools.read(folder / "input.txt"),)),
+            Step(
+                text="Writing.", calls=(tools.write(folder / f"{name}.txt", f"by {name}\n"), tools.bash(f"echo {name}"))
+            ),
             Step(text=f"{name} is done."),
         ),
     )
 
 
-def delegating(name: str, folder: Path, child: str) -> Script:
-    """Hands a task to a subagent that plays the script `child`, then writes a file itself."""
-    task = {
-        "description": "A subtask",
-        "prompt": f"[[script:{child}]] Do the subtask.",
-        "subagent_type": "general-purpose",
-        "run_in_background": False,
-    }
+def delegating(name: str, folder: Path, tools: Tools, *children: str) -> Script:
+    """Hands a task to subagents that play the scripts `children`, all in one answer, then writes a file itself."""
+    tasks = tuple(tools.delegate(f"[[script:{child}]] Do the subtask.") for child in children)
     return Script(
         name,
         (
-            Step(text="Delegating.", calls=(Call("Agent", task),)),
-            Step(text="After the subagent.", calls=(write(folder / f"{name}.txt", "after the subagent\n"),)),
-            Step(text="Both are done."),
+            Step(text="Delegating.", calls=tasks),
+            Step(text="After the subagent.", calls=(tools.write(folder / f"{name}.txt", "after the subagent\n"),)),
+            Step(text="All are done."),
         ),
     )

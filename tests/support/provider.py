@@ -53,7 +53,7 @@ SUMMARY = "A file was read and one was written."
 
 @contextmanager
 def provider_in_background(
-    scripts: Iterable[Script], *, pace: float = 0.0, manners: type[Provider] = Provider
+    scripts: Iterable[Script], *, pace: float = 0.0, manners: Callable[..., Provider] = Provider
 ) -> Iterator[Provider]:
     """A listening provider; its `log` may be read from any thread."""
     provider = manners(scripts, pace=pace)

@@ -1,4 +1,4 @@
-"""A real Claude Code does everything once, in both request layouts; the record is held against provider and disk."""
+"""Every real agent does everything once, in each of its variants; the record is held against provider and disk."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from ocproxy.demo.provider import Provider
-from tests.real_agents.claude_code import KEY
-from tests.real_agents.installation import Installation
+from ocproxy.demo.script import Script
+from tests.real_agents.client import KEY, Client, Variant
+from tests.real_agents.clients import variants
+from tests.real_agents.conftest import Installed
 from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced, staged
-from tests.real_agents.work import COMMANDS, everything, files_of
+from tests.real_agents.work import everything, exit_code_of, files_of
 from tests.support.journals import read_tapes
-from tests.support.provider import Awkward
+from tests.support.scripted import blocks_of, usage_of
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -27,32 +28,34 @@ CHANGES = ("write", "edit", "delete", "move")
 class Played:
     """The stage after the run; `shown` is `ocproxy show --json` of its session."""
 
-    stage: Stage
+    variant: Variant
+    script: Script
+    stage: Stage[Client]
     opencode_id: str
     session: dict[str, Any]
     shown: dict[str, Any]
 
 
-VARIANTS: list[tuple[str, tuple[str, ...], type[Provider]]] = [
-    ("newest model", (), Provider),
-    ("older model", ("--model", "claude-sonnet-4-5"), Provider),
-    ("gzip cut at odd places", (), Awkward),
-]
-
-
-# New models get environment and reminders as system messages in the middle, older ones as text of user messages.
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant[0])
+@pytest.fixture(scope="module", params=variants(), ids=str)
 def played(
-    request: pytest.FixtureRequest, installation: Installation, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, installed: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Played]:
-    _, arguments, manners = request.param
-    folder = tmp_path_factory.mktemp("work")
-    with staged(folder, installation, lambda workdir: [everything("all", workdir)], manners) as stage:
-        finished = stage.claude.run("Do the work.", *arguments)
-        assert finished.result == "All done. Ünïcødé 🚀."
+    variant: Variant = request.param
+    installation = installed(variant.client)
+    with staged(
+        tmp_path_factory.mktemp("work"),
+        variant.client,
+        installation,
+        lambda workdir: [(variant.script or everything)("all", workdir, variant.tools)],
+        variant.manners,
+    ) as stage:
+        stage.agent.options = variant.options
+        finished = stage.agent.run("Do the work.", *variant.arguments)
+        assert "All done. Ünïcødé 🚀." in finished.result
         stage.recorder.flush()
-        session = stage.session(finished.session)
-        yield Played(stage, finished.session, session, stage.show(session["id"]))
+        (session,) = stage.sessions()
+        (script,) = stage.provider.scripts.values()
+        yield Played(variant, script, stage, finished.session, session, stage.show(session["id"]))
 
 
 def events(played: Played, *types: str) -> list[dict[str, Any]]:
@@ -75,13 +78,19 @@ def test_the_diff_of_the_session_applied_gives_the_final_tree(played: Played) ->
 
 
 def test_every_command_is_there_with_its_exit_code(played: Played) -> None:
-    assert [(event["command"], event["exit_code"]) for event in events(played, "bash")] == COMMANDS
+    calls = [call for step in played.script.steps for call in step.calls]
+    commands = [command for call in calls if (command := played.variant.tools.command_of(call)) is not None]
+    codes = [exit_code_of(command) if played.variant.exit_codes else None for command in commands]
+    assert [(event["command"], event["exit_code"]) for event in events(played, "bash")] == list(
+        zip(commands, codes, strict=True)
+    )
 
 
 def test_the_failing_edit_and_read_are_told_as_failed(played: Played) -> None:
     failed = [event for event in played.shown["file_events"] if event["status"] == "failed"]
     files = [(event["event_type"], Path(event["file_path"]).name) for event in failed if event["event_type"] != "bash"]
-    assert files == [("edit", "input.txt"), ("read", "missing.txt")]
+    reads = played.variant.tools.command_of(played.variant.tools.read(Path("missing.txt"))) is None
+    assert files == [("edit", "input.txt"), *([("read", "missing.txt")] if reads else [])]
 
 
 def test_no_event_is_left_without_its_result(played: Played) -> None:
@@ -89,19 +98,21 @@ def test_no_event_is_left_without_its_result(played: Played) -> None:
 
 
 def test_every_tool_use_has_its_event_and_none_is_there_twice(played: Played) -> None:
-    calls = [block for turn in turns(played) for block in turn["content"] if block["type"] == "tool_use"]
+    said = conversation(played.stage.asked(*whose(played)))
+    calls = [block for message in said for block in blocks_of(message) if block["type"] == "tool_use"]
     told = Counter(event["tool_use_id"] for event in played.shown["file_events"])
     assert told == Counter(block["id"] for block in calls)
     assert len({event["id"] for event in played.shown["file_events"]}) == len(calls)
 
 
-def turns(played: Played) -> list[dict[str, Any]]:
-    replies = [turn.reply for turn in played.stage.asked(played.opencode_id)]
-    return [reply for reply in replies if reply]
+def whose(played: Played) -> tuple[str | None, str | None]:
+    """The main conversation, as the wire names it."""
+    turn = next(served for served in played.stage.provider.log if played.stage.agent.is_turn(served))
+    return played.stage.agent.whose(turn)
 
 
 def test_the_messages_are_what_the_provider_saw_and_said(played: Played) -> None:
-    expected = conversation(played.stage.asked(played.opencode_id))
+    expected = conversation(played.stage.asked(*whose(played)))
     assert [recorded(message) for message in played.shown["messages"]] == [reduced(message) for message in expected]
 
 
@@ -114,20 +125,19 @@ def test_every_request_is_one_call(played: Played) -> None:
 
 
 def test_the_tokens_add_up_to_what_the_provider_counted(played: Played) -> None:
-    usages = [reply["usage"] for reply in turns(played)]
-    for column, field in [
-        ("input_tokens", "input_tokens"),
-        ("output_tokens", "output_tokens"),
-        ("cache_read_tokens", "cache_read_input_tokens"),
-        ("cache_write_tokens", "cache_creation_input_tokens"),
-    ]:
-        assert played.session[column] == sum(usage[field] for usage in usages), column
+    counted = [usage_of(turn) for turn in played.stage.asked(*whose(played))]
+    for name in ("input", "output", "cache_read", "cache_write"):
+        total = sum(usage[name] or 0 for usage in counted) if counted[0][name] is not None else None
+        assert played.session[f"{name}_tokens"] == total, name
 
 
 def test_the_session_says_whose_it_is_and_where(played: Played) -> None:
-    assert played.session["agent_name"] == "claude-code"
-    assert played.session["workdir"] == str(played.stage.workdir)
-    assert played.session["protocol"] == "anthropic-messages"
+    assert played.session["agent_name"] == played.variant.agent
+    assert played.session["protocol"] == played.variant.protocol
+    if played.variant.says_workdir:
+        assert played.session["workdir"] == str(played.stage.workdir)
+    if played.opencode_id:
+        assert played.session["opencode_id"] == played.opencode_id
     assert len(played.stage.sessions()) == 1
 
 

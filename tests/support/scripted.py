@@ -1,0 +1,213 @@
+"""A provider that plays the same scripts in every protocol, and misbehaves where a test asks for it.
+
+The dialects (`tests/support/dialects`) know the protocols; `Provider` of the demo knows sockets. A script's call ids
+are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import zstandard
+
+from ocproxy.demo.provider import Provider, Served
+from ocproxy.demo.script import END, Script, Step, choose, text_of
+from tests.support.dialects import Dialect, chat, messages
+
+Json = dict[str, Any]
+
+DIALECTS: tuple[Dialect, ...] = (cast(Dialect, messages), cast(Dialect, chat))
+TITLE = "A scripted session"
+MARK = "[[script:"  # what `ocproxy.demo.script.choose` looks for
+SUMMARY = "A file was read and one was written."
+
+
+@dataclass
+class Fault:
+    """Goes wrong where `script` stands at `step`, `times` times.
+
+    A `status` is sent with `headers`; `drop` closes the connection before the head, after the first bytes of text, or
+    after the first complete tool use; `error_event` stands for the rest of the stream.
+    """
+
+    script: str
+    step: int
+    what: Literal["status", "drop before head", "drop in text", "drop after tool use", "error event"]
+    status: int = 500
+    headers: str = ""
+    times: int = 1
+
+
+class Dropped(ConnectionError):
+    """The provider hangs up on purpose."""
+
+
+class Scripted(Provider):
+    """See `Provider`. `faults` are used up as they happen. `goes_on` is added to the summary of a compaction."""
+
+    def __init__(
+        self, scripts: Iterable[Script], *, pace: float = 0.0, faults: Sequence[Fault] = (), goes_on: str = ""
+    ) -> None:
+        super().__init__(scripts, pace=pace)
+        self.faults = list(faults)
+        self.goes_on = goes_on
+
+    async def _answer(self, served: Served, writer: asyncio.StreamWriter) -> None:
+        dialect = dialect_of(served)
+        if dialect is None:
+            return await super()._answer(served, writer)
+        request = request_of(served)
+        chosen = self.play(dialect, request)
+        if chosen is None:
+            return await self._send(served, writer, 400, dialect.error(400, "the prompt names no script of mine"))
+        script, number, step = chosen
+        fault = self._fault(script, number)
+        if fault and fault.what == "drop before head":
+            raise Dropped
+        if fault and fault.what == "status":
+            self.more_head = fault.headers
+            return await self._send(served, writer, fault.status, dialect.error(fault.status, "a scripted failure"))
+        reply = dialect.compose(request, script, number, step)
+        if not dialect.streams(served.path, request):
+            return await self._send(served, writer, 200, reply)
+        await self._stream_events(served, writer, reply, _faulty(dialect, request, reply, fault))
+
+    def play(self, dialect: Dialect, request: Json) -> tuple[Script, int, Step] | None:
+        """What is to be said: a step of a script, or the answer to a side call. None: it belongs to no script."""
+        history = dialect.history(request)
+        if (side := self.side(dialect, request, history)) is not None:
+            return Script("side", (Step(text=side),)), 0, Step(text=side)
+        script = choose(self.scripts, history)
+        if script is None:
+            return None
+        number = step_of(script, history)
+        step = script.steps[number] if number < len(script.steps) else END
+        if step.calls and not dialect.tools(request):
+            return Script("side", (Step(text=TITLE),)), 0, Step(text=TITLE)
+        return script, number, step
+
+    def side(self, dialect: Dialect, request: Json, history: list[Json]) -> str | None:
+        """The answer to a title, a summary or another side call that its words give away; None for all others."""
+        asked = json.dumps(request, ensure_ascii=False)
+        last = next((text_of(m) for m in reversed(history) if m["role"] == "user"), "")
+        if '"title"' in asked and '"json_schema"' in asked:
+            return json.dumps({"title": TITLE})
+        if "<summary>" in last and "TEXT ONLY" in last:
+            return f"<analysis>Thought over.</analysis>\n<summary>\n{SUMMARY} {self.goes_on}\n</summary>"
+        if any(sign in last for sign in _SUMMARIES) or (not dialect.tools(request) and "summariz" in asked):
+            return f"{SUMMARY} {self.goes_on}"
+        return None
+
+    def _fault(self, script: Script, number: int) -> Fault | None:
+        found = next((f for f in self.faults if (f.script, f.step) == (script.name, number) and f.times > 0), None)
+        if found is not None:
+            found.times -= 1
+        return found
+
+    more_head = ""
+
+    async def _stream_events(
+        self, served: Served, writer: asyncio.StreamWriter, reply: Json, stream: Iterable[bytes | None]
+    ) -> None:
+        """None in the stream: hang up here."""
+        served.status, served.reply = 200, reply
+        head = (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+            f"{self.more_headers}x-request-id: req_{len(self.log)}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        await self._put(served, writer, head.encode())
+        events: list[bytes] = []
+        dropped = False
+        for event in stream:
+            if event is None:
+                dropped = True
+                break
+            events.append(event)
+        for piece in self.cut(events):
+            await self._put(served, writer, b"%x\r\n%b\r\n" % (len(piece), piece))
+            if self.pace:
+                await asyncio.sleep(self.pace)
+        if dropped:
+            served.reply = None
+            raise Dropped
+        await self._put(served, writer, b"0\r\n\r\n")
+
+    async def _send(self, served: Served, writer: asyncio.StreamWriter, status: int, data: Json | None) -> None:
+        body = b"" if data is None else json.dumps(data, ensure_ascii=False).encode()
+        served.status, served.reply = status, data
+        head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\nContent-Type: application/json\r\n"
+        head, self.more_head = f"{head}{self.more_head}Content-Length: {len(body)}\r\n\r\n", ""
+        await self._put(served, writer, head.encode() + body)
+
+    async def _put(self, served: Served, writer: asyncio.StreamWriter, data: bytes) -> None:
+        served.sent += data
+        writer.write(data)
+        await writer.drain()
+
+
+# What asks for a summary, in the last user message.
+_SUMMARIES = ("CONTEXT CHECKPOINT COMPACTION", "component that summarizes", "context summarization")
+
+
+def _faulty(dialect: Dialect, request: Json, reply: Json, fault: Fault | None) -> Iterable[bytes | None]:
+    events = list(dialect.events(request, reply))
+    if fault is None:
+        return events
+    if fault.what == "error event":
+        return [*events[: max(len(events) // 2, 1)], dialect.error_event("a scripted failure")]
+    if fault.what == "drop in text":
+        return [*events[:3], None]
+    # All but the end: every tool use is complete, the terminal event is not there.
+    return [*(event for event in events if not _is_terminal(event)), None]
+
+
+def _is_terminal(event: bytes) -> bool:
+    signs = (b'"message_delta"', b'"message_stop"', b"[DONE]", b'"response.completed"', b'"finishReason"')
+    return any(sign in event for sign in signs) or b'"finish_reason": "' in event or b'"choices": []' in event
+
+
+def step_of(script: Script, history: list[Json]) -> int:
+    """Where the script stands: by its call ids in the history; where a client keeps none, by the answers since the last
+    mark that hold calls (any answer, for scripts without calls)."""
+    number = script.next_step(history)
+    if number:
+        return number
+    marks = [at for at, m in enumerate(history) if m["role"] == "user" and MARK in text_of(m)]
+    since = [m for m in history[marks[-1] if marks else 0 :] if m["role"] == "assistant"]
+    if any(step.calls for step in script.steps):
+        since = [m for m in since if any(block.get("type") == "tool_use" for block in blocks_of(m))]
+    return len(since)
+
+
+def blocks_of(message: Json) -> list[Json]:
+    content = message.get("content")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+
+
+def dialect_of(served: Served) -> Dialect | None:
+    """The protocol of a request for a model's answer; None for any other request."""
+    return next((dialect for dialect in DIALECTS if dialect.claims(served.method, served.path)), None)
+
+
+def usage_of(served: Served) -> dict[str, int | None]:
+    """The tokens that an answer counted, in the words of the record; input without what came from the cache."""
+    dialect = dialect_of(served)
+    assert dialect and served.reply
+    return dialect.usage(served.reply)
+
+
+def request_of(served: Served) -> Json:
+    """The request body as JSON, out of its content coding."""
+    coding = served.headers.get("content-encoding", "")
+    body = served.body
+    if coding == "zstd":
+        body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    elif coding == "gzip":
+        body = gzip.decompress(body)
+    parsed: Json = json.loads(body)
+    return parsed
