@@ -28,6 +28,14 @@ class SessionDiff(NamedTuple):
     notes: list[str]
 
 
+class Changes(NamedTuple):
+    """What `changes_since` a cursor were stored."""
+
+    rows: list[JsonObject]  # oldest first, each as {what: session|message|file_event|call, …its row}
+    cursor: int  # the new one
+    missed: int  # how many more changes there were before them, which are no longer kept
+
+
 async def sessions(store: Store, *, limit: int | None = None) -> list[JsonObject]:
     """All sessions with their totals, newest first."""
     return [_session(summary) for summary in await store.summaries(limit=limit)]
@@ -65,17 +73,18 @@ async def diff(store: Store, session_id: str) -> SessionDiff:
     row = (await _find(store, session_id)).row
     ledger = FileLedger(row.id, row.workdir, _agent_of(row))
     for message in await store.messages(row.id):
-        ledger.take(msgspec.convert(message.parts, list[Part], strict=False), message.id, message.created_at)
+        parts = msgspec.convert(message.parts, list[Part], strict=False)
+        ledger.take(message.role, parts, message.id, message.created_at)
     found = ledger.session_diff()
     return SessionDiff(found.text, list(found.notes))
 
 
-async def changes_since(store: Store, cursor: int | None) -> tuple[list[JsonObject], int]:
-    """What was stored after `cursor`, oldest first, each as {what: session|message|file_event|call, …its row}.
+async def changes_since(store: Store, cursor: int | None) -> Changes:
+    """What was stored after `cursor` (0: the beginning), and what of it can no longer be told: the newest are kept.
 
     `None` asks for the present cursor alone. A row that changed twice comes once, as it is now.
     """
-    found, cursor = await store.changes(cursor)
+    found, cursor, missed = await store.changes(cursor)
     by_kind: dict[str, list[str]] = {}
     for change in found:
         by_kind.setdefault(change.what, []).append(change.id)
@@ -86,7 +95,7 @@ async def changes_since(store: Store, cursor: int | None) -> tuple[list[JsonObje
         if row is not None:
             shaped = _message(row) if change.what == "message" else _json(row)
             told.setdefault((change.what, change.id), {"what": change.what, **shaped})
-    return list(told.values()), cursor
+    return Changes(list(told.values()), cursor, missed)
 
 
 async def positions(store: Store) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def tail(
     past: Annotated[bool, typer.Option("--all", help="Begin with what is there already.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Follow messages, file events and calls as they come (Ctrl-C ends it). With --json: one object a line."""
+    """Follow messages, file events and calls as they come (Ctrl-C ends it). With --json: one object a line.
+
+    A follower that falls far behind is told how many changes it missed."""
     asyncio.run(_follow(ctx.obj, session, past=past, as_json=as_json))
 
 
@@ -47,11 +49,13 @@ async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: 
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _leave)
     async with await open_for_reading(run.settings()) as store:
         only = (await query.show(store, session))["session"]["id"] if session else None
-        cursor = 0 if past else (await query.changes_since(store, None))[1]
+        cursor = 0 if past else (await query.changes_since(store, None)).cursor
         if not as_json:
             run.say("following; Ctrl-C ends it")
         while True:
-            found, cursor = await _look(store, cursor)
+            found, cursor, missed = await _look(store, cursor)
+            if missed:
+                _tell_missed(run, missed, as_json=as_json)
             for row in found:
                 if only and only not in (row.get("session_id"), row["id"]):
                     continue
@@ -63,17 +67,24 @@ async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: 
             await asyncio.sleep(_LOOK_SECONDS)
 
 
+def _tell_missed(run: Invocation, count: int, *, as_json: bool) -> None:
+    """Only the feed lacks them. For programs also as an object among the rows, at its place."""
+    if as_json:
+        sys.stdout.write(json.dumps({"what": "missed", "changes": count}) + "\n")
+    run.say(f"{count} changes before this are not shown: they are no longer in the feed. `ocproxy show` has everything")
+
+
 def _leave() -> None:
     with suppress(OSError):  # whoever read it has gone as well
         sys.stdout.flush()
     os._exit(0)
 
 
-async def _look(store: Store, cursor: int) -> tuple[list[Row], int]:
+async def _look(store: Store, cursor: int) -> query.Changes:
     try:
         return await query.changes_since(store, cursor)
     except StoreBusy:
-        return [], cursor  # look again
+        return query.Changes([], cursor, 0)  # look again
 
 
 def describe(row: Row) -> Text | None:

@@ -36,6 +36,14 @@ class Change(NamedTuple):
     id: str
 
 
+class Changes(NamedTuple):
+    """What changed after a cursor."""
+
+    found: list[Change]  # oldest first
+    cursor: int  # the new one
+    missed: int  # changes after the cursor that are no longer kept, before the first that was found
+
+
 class SessionSummary(NamedTuple):
     """A session with its totals: counts of rows and sums of tokens over all its calls, side calls included."""
 
@@ -102,8 +110,9 @@ class Store(Shape):
         """In no order."""
         ...
 
-    async def changes(self, after: int | None) -> tuple[list[Change], int]:
-        """What changed after a cursor, oldest first, and the new cursor. `None` asks for the present cursor alone."""
+    async def changes(self, after: int | None) -> Changes:
+        """What changed after a cursor; 0 is the beginning. `None` asks for the present cursor alone. Only the newest
+        changes are kept."""
         ...
 
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ocproxy.errors import StoreBusy, StoreError
 from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
 from ocproxy.store import schema
-from ocproxy.store.base import Change, HistoryMatch, SessionSummary
+from ocproxy.store.base import Change, Changes, HistoryMatch, SessionSummary
 from ocproxy.store.undisturbed import undisturbed
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -22,7 +22,7 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 # How many ids go into one IN (…): far below every database's limit on parameters (SQLite before 3.32: 999).
 _IDS_AT_ONCE = 500
 
-# The changes kept for those who follow (`tail`): a follower that falls further behind reads everything anew.
+# The changes kept for those who follow (`tail`): a follower that falls further behind is told how many it missed.
 _CHANGES_KEPT = 20_000
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
@@ -207,14 +207,16 @@ class SqlStore:
         rows = await self._by_ids(sa.select(*columns), message.history, histories)
         return [HistoryMatch(*row.values()) for row in rows]
 
-    async def changes(self, after: int | None) -> tuple[list[Change], int]:
+    async def changes(self, after: int | None) -> Changes:
         change = schema.CHANGES.c
         if after is None:
             rows = await self._all(sa.select(sa.func.max(change.seq).label("newest")))
-            return [], rows[0]["newest"] or 0
+            return Changes([], rows[0]["newest"] or 0, 0)
         rows = await self._all(sa.select(schema.CHANGES).where(change.seq > after).order_by(change.seq))
         found = [Change(row["seq"], row["what"], row["row_id"]) for row in rows]
-        return found, found[-1].seq if found else after
+        if not found:  # the newest are always kept
+            return Changes([], after, 0)
+        return Changes(found, found[-1].seq, found[0].seq - after - 1)
 
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
         table, kind = _KINDS[what]

@@ -239,10 +239,10 @@ async def test_a_journal_that_cannot_be_read_holds_up_no_other(root: Path, relay
 
 
 async def test_a_follower_is_told_of_new_rows(root: Path, relay: Relay, store: Store) -> None:
-    _, cursor = await query.changes_since(store, None)
+    cursor = (await query.changes_since(store, None)).cursor
     work(relay, turns=1)
     await Ingest(store, root).catch_up()
-    told, _ = await query.changes_since(store, cursor)
+    told = (await query.changes_since(store, cursor)).rows
     assert [row["what"] for row in told].count("message") == 4
     assert {row["what"] for row in told} == {"session", "message", "file_event", "call"}
 

@@ -22,6 +22,7 @@ from ocproxy.model import (
     Status,
     ToolUseRow,
 )
+from ocproxy.store import sql
 from ocproxy.store import sqlite as sqlite_backend
 from ocproxy.store.base import Store, open_store
 
@@ -177,15 +178,16 @@ async def test_tool_uses_and_histories_lead_to_their_session(store: Store) -> No
 
 
 async def test_a_follower_sees_every_change_once(store: Store) -> None:
-    none, cursor = await store.changes(None)
+    none, cursor, _ = await store.changes(None)
     assert none == []
     await store.commit(Batch(sessions=[session()], messages=[message("m1")], file_events=[event("e1")]))
     await store.commit(Batch(file_events=[event("e1", Status.APPLIED)], calls=[call("c1")]))
-    changes, cursor = await store.changes(cursor)
+    changes, cursor, missed = await store.changes(cursor)
     assert [(c.what, c.id) for c in changes] == [
         ("session", "s1"), ("message", "m1"), ("file_event", "e1"), ("file_event", "e1"), ("call", "c1"),
     ]  # fmt: skip
-    assert await store.changes(cursor) == ([], cursor)
+    assert missed == 0
+    assert await store.changes(cursor) == ([], cursor, 0)
     rows = await store.rows_of("file_event", ["e1", "e9"])
     assert rows["e1"].status is Status.APPLIED
 
@@ -204,6 +206,19 @@ async def test_a_locked_database_is_busy_and_nothing_is_stored(
             other.close()
         await impatient.commit(Batch(sessions=[session()]))
         assert len(await impatient.summaries()) == 1
+
+
+async def test_who_falls_behind_what_is_kept_of_the_changes_is_told_how_many_are_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "_CHANGES_KEPT", 3)
+    await store.commit(Batch(sessions=[session("s1")]))
+    cursor = (await store.changes(None)).cursor
+    await store.commit(Batch(sessions=[session(f"s{n}") for n in range(2, 7)]))
+    found, new, missed = await store.changes(cursor)
+    assert ([change.id for change in found], new, missed) == (["s4", "s5", "s6"], cursor + 5, 2)
+    assert (await store.changes(0)).missed == 3
+    assert await store.changes(new) == ([], new, 0)
 
 
 async def test_an_unknown_kind_of_database_is_named(tmp_path: Path) -> None:
