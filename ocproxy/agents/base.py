@@ -20,6 +20,7 @@ from ocproxy.model import (
     ModelRequest,
     Reply,
     Status,
+    Text,
     ToolResult,
     ToolUse,
 )
@@ -49,6 +50,7 @@ class Replacement(msgspec.Struct, frozen=True):
     everywhere: bool = False
     whole_lines: bool = False
     anchor: str | None = None
+    first: bool = False  # the first place that fits, by the rules of the MCP filesystem server
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -65,7 +67,9 @@ class Action(msgspec.Struct, frozen=True):
     line_count: int | None = None  # read
     notebook_cell: str | None = None  # edit of a notebook: cell id
     creates: bool = False  # write: succeeds only where there is no file yet
+    follows_shell: bool = True  # a relative path is relative to where the shell went; False: to the session's folder
     certainty: Certainty = "exact"
+    doubt: str | None = None  # why it is inferred, one line
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -83,6 +87,28 @@ class Answer(msgspec.Struct, frozen=True):
     altered: bool = False  # applied, but not as the tool use says (the user changed the proposal)
     stale: bool = False  # applied, and the file had been changed since it was last read
     by_path: dict[str, Literal["applied", "failed"]] = {}  # when one result answers for several files
+    background: str | None = None  # bash: it was started, and its end is told under this id (see `News`)
+
+
+class CommandEnd(msgspec.Struct, frozen=True):
+    """The end of a command that ran in the background. `background` is the id that its own result gave it."""
+
+    background: str
+    status: Status
+    exit_code: int | None = None
+    note: str | None = None
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a part of a message tells beside the answer to a tool use.
+
+    `folder` is where the agent's shell stands from now on, absolute or relative to where it stood; `inferred` where it
+    was worked out from a command.
+    """
+
+    ended: tuple[CommandEnd, ...] = ()
+    folder: str | None = None
+    certainty: Certainty = "exact"
 
 
 class Agent(Shape):
@@ -126,6 +152,10 @@ class Agent(Shape):
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         """What the result says, by this agent's own wording and flags."""
+        ...
+
+    def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
+        """What a text that no model wrote, or the result of `use`, tells of background commands and of the shell."""
         ...
 
     def replace(self, text: str, replacement: Replacement) -> str | None:

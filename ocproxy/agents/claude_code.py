@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from ocproxy.agents import claude_replace, claude_results, claude_tools
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents import claude_news, claude_replace, claude_results, claude_tools
+from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
 from ocproxy.agents.generic import Generic
 from ocproxy.model import CallKind, Identity, Message, ModelRequest, Part, Text, ToolResult, ToolUse
 
@@ -22,7 +22,8 @@ _PARENT_AGENT_ID = "x-claude-code-parent-agent-id"
 _BILLING = "x-anthropic-billing-header:"
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
 _WORKDIRS = (
-    re.compile(r"^\s*(?:- )?Primary working directory: (.+?)\s*$", re.M),
+    # behind it, where the shell went elsewhere: (was PATH)
+    re.compile(r"^\s*(?:- )?Primary working directory: (.+?)(?: \(was (?:/|[A-Z]:).*\))?\s*$", re.M),
     re.compile(r"^\s*(?:- )?Working directory: (.+?)\s*$", re.M),
 )
 _USER_AGENT = re.compile(r"\bclaude-cli/(\d[\w.+-]*)")
@@ -110,8 +111,11 @@ class ClaudeCode(Generic):
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         return claude_results.answer(use, result)
 
+    def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
+        return claude_news.news(said, use)
+
     def replace(self, text: str, replacement: Replacement) -> str | None:
-        if replacement.whole_lines:
+        if replacement.whole_lines or replacement.first:
             return super().replace(text, replacement)
         return claude_replace.replace(text, replacement)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from ocproxy.agents import mcp_files
 from ocproxy.agents.base import Answer
 from ocproxy.model import Status, ToolResult, ToolUse
 
@@ -19,11 +20,16 @@ _EMPTY_OLD = "<system-reminder>Warning: the file exists but has empty contents</
 _PAGE = 2000  # lines that a Read without limit gives at most (its own description)
 _CUT = "... [truncated]"  # older versions cut lines at 2000 characters
 _EXIT = re.compile(r"\AExit code (-?\d{1,10})(?:\n|\Z)")
+# All of a result, or its last line behind what the command had written until then. Commands print anything: only the
+# whole sentence is Claude Code's own. (Version 2.0 ends it behind the id.)
+_WRITTEN_TO = r"\. Output is being written to: [^\n]+"
 _BACKGROUND = re.compile(
-    r"\A(?:Command running in background with ID: |Command was moved to the background \(ID: )"
-    # behind what the command had written until then
-    r"|^Command did not complete within its .{1,40} timeout and was moved to the background \(ID: ",
-    re.M,
+    rf"\ACommand running in background with ID: ([\w-]+)(?:{_WRITTEN_TO})?\Z"
+    rf"|(?:\A|\n)Command was manually backgrounded by user with ID: ([\w-]+){_WRITTEN_TO}\Z"
+    r"|(?:\A|\n)Command was moved to the background \(ID: ([\w-]+)\)(?: after running for \d+s"
+    rf"| so that a message that arrived while it was running can reach you; it was not interrupted){_WRITTEN_TO}\Z"
+    r"|(?:\A|\n)Command did not complete within its \d+s timeout and was moved to the background \(ID: ([\w-]+)\)"
+    rf"{_WRITTEN_TO}\Z"
 )
 _REJECTED = re.compile(
     r"\A(?:The user doesn't want to (?:proceed with this tool use|take this action right now)"
@@ -46,6 +52,8 @@ def answer(use: ToolUse, result: ToolResult) -> Answer:
     """What the result of one of Claude Code's own tools says."""
     text = without_reminders(result.text)
     status = _status(use, result, text)
+    if use.name.startswith("mcp__"):
+        return mcp_files.answer(use, text, status, _note(text))
     note = None if status is Status.APPLIED else _note(text)
     if use.name in ("Bash", "PowerShell"):
         return _command_answer(text, status, note)
@@ -62,6 +70,12 @@ def without_reminders(text: str) -> str:
     """The text without the reminders glued to its end; a text that is nothing else stays."""
     cut = _REMINDERS.sub("", text)
     return cut if cut else text
+
+
+def reminders_of(text: str) -> str:
+    """The reminders glued to the end of a result; an empty text where there are none."""
+    found = _REMINDERS.search(text)
+    return found[0] if found else ""
 
 
 def _status(use: ToolUse, result: ToolResult, text: str) -> Status:
@@ -84,15 +98,15 @@ def _note(text: str) -> str | None:
 
 def _command_answer(text: str, status: Status, note: str | None) -> Answer:
     """A command that succeeded left with code 0: failures are flagged, and only theirs begin with the code. One in the
-    background was started, which is all that its use asked for; its exit code is in no result (a notification may bring
-    it later, which is not read).
+    background was started; its exit code is told later, if at all (`claude_news`).
     """
     if status is not Status.APPLIED:
         if found := _EXIT.match(text):
             return Answer(status, exit_code=int(found[1]), output_bytes=_size(text[found.end() :]), note=note)
         return Answer(status, note=note)
-    if _BACKGROUND.search(text):
-        return Answer(status, note="runs in the background; its exit code is not in the result")
+    if found := _BACKGROUND.search(text):
+        id = next(group for group in found.groups() if group)
+        return Answer(status, note="runs in the background; its exit code is not in the result", background=id)
     return Answer(status, exit_code=0, output_bytes=0 if text == _NO_OUTPUT else _size(text))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ocproxy.agents import editor_tools, mcp_files, patches
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
     DESTINATION,
@@ -187,11 +187,16 @@ class Generic:
         created = True if _SAYS_CREATED.match(text) else None
         return Answer(status, exit_code=exit_code, output_bytes=size, lines=numbered_lines(text), created=created)
 
+    def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
+        return News()
+
     def replace(self, text: str, replacement: Replacement) -> str | None:
         """Exact matching; once means the text is there exactly once. A patch's hunk matches whole lines, the first."""
         old, new = replacement.old, replacement.new
         if replacement.whole_lines:
             return patches.apply_hunk(text, replacement)
+        if replacement.first:
+            return mcp_files.replace(text, replacement)
         if not old:
             return new if not text else None
         found = text.count(old)

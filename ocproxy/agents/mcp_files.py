@@ -1,14 +1,20 @@
 """The MCP filesystem server's tools, as agents name them: `mcp__SERVER__TOOL`, `SERVER_TOOL`, or plain.
 
-Names and fields: README of `@modelcontextprotocol/server-filesystem`.
+Names and fields: README of `@modelcontextprotocol/server-filesystem`. Results as recorded through Claude Code 2.1.329,
+which shows their structured form, `{"content":"…"}`. Older servers give plain text; so do other servers' tools of the
+same names, with anything around it: it is not taken for the file's content.
 """
 
 from __future__ import annotations
 
-from ocproxy.agents.base import Action
-from ocproxy.agents.fields import number_of, path_of, paths_of, replacements_of
-from ocproxy.model import EventType, ToolUse
+import msgspec
 
+from ocproxy.agents.base import Action, Answer, Replacement
+from ocproxy.agents.fields import number_of, path_of, paths_of, replacements_of
+from ocproxy.model import EventType, Status, ToolUse
+
+_MISSING = "ENOENT: no such file or directory, open "
+_READS_TEXT = {"read_file", "read_text_file"}
 _READS = {"read_file", "read_text_file", "read_media_file"}
 _SEARCHES = {"search_files", "list_directory", "list_directory_with_sizes", "directory_tree", "get_file_info"}
 _NOTHING = {"create_directory", "list_allowed_directories"}
@@ -21,6 +27,12 @@ def tool_of(name: str) -> str:
 
 def actions(use: ToolUse) -> tuple[Action, ...] | None:
     """What a use of this server's tools asks for; None when it is none of them, () when it touches no file."""
+    found = _actions(use)
+    # The server's folder is the one that the session began in, wherever the shell goes.
+    return found and tuple(msgspec.structs.replace(action, follows_shell=False) for action in found)
+
+
+def _actions(use: ToolUse) -> tuple[Action, ...] | None:
     if not use.name.startswith("mcp__"):
         return None
     name, given = tool_of(use.name), use.input
@@ -49,7 +61,43 @@ def _on_one_path(name: str, path: str, use: ToolUse) -> tuple[Action, ...] | Non
     if name == "write_file" and isinstance(content := given.get("content"), str):
         return (Action(EventType.WRITE, path=path, content=content),)
     if name == "edit_file":
-        edits = replacements_of(given)
+        edits = tuple(msgspec.structs.replace(edit, first=True) for edit in replacements_of(given))
         is_dry = given.get("dryRun") is True
         return () if is_dry else (Action(EventType.EDIT, path=path, replacements=edits),)
     return None
+
+
+def answer(use: ToolUse, text: str, status: Status, note: str | None) -> Answer:
+    """What the result of a tool of any MCP server says, and what a file holds when it is this server's read."""
+    if status is not Status.APPLIED:
+        return Answer(status, note=note, missing=text.startswith(_MISSING))
+    content = _content(text) if tool_of(use.name) in _READS_TEXT and "tail" not in use.input else None
+    if content is None:
+        return Answer(status, output_bytes=len(text.encode("utf-8", "replace")))
+    size = len(content.encode("utf-8", "replace"))
+    lines = tuple(enumerate(content.split("\n"), 1))
+    if use.input.get("head") is not None:  # the last one's newline is cut off, and what follows is not said
+        return Answer(status, output_bytes=size, lines=lines)
+    is_ended = lines[-1][1] == ""
+    lines = lines[:-1] if is_ended else lines
+    return Answer(status, output_bytes=size, lines=lines, whole=True, final_newline=is_ended and bool(lines))
+
+
+def _content(text: str) -> str | None:
+    """The content of a structured result; None for any other text."""
+    if not text.startswith('{"content":"'):
+        return None
+    try:
+        said = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    content = said.get("content") if len(said) == 1 else None
+    return content if isinstance(content, str) else None
+
+
+def replace(text: str, edit: Replacement) -> str | None:
+    """`text` after one edit of `edit_file`: \\r\\n becomes \\n everywhere, the first place that fits counts. Where the
+    old text is not there as it stands, the server goes by lines and ignores indentation: that is not followed (None).
+    """
+    body, old = text.replace("\r\n", "\n"), edit.old.replace("\r\n", "\n")
+    return body.replace(old, edit.new.replace("\r\n", "\n"), 1) if old and old in body else None

@@ -2,7 +2,8 @@
 
 A use gives one event for each thing that it asks for, with the diff that it proposes; its result says what became of it
 and settles the diff, since results come in the order in which the changes took place. Status comes from the result
-alone: an event without a result stays `requested`. A failed or rejected event keeps the diff that was proposed.
+alone: an event without a result stays `requested`. A failed or rejected event keeps the diff that was proposed. A
+command that goes on in the background is settled once more when its end is told.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from datetime import datetime
 
 import msgspec
 
-from ocproxy.agents.base import Action, Agent, Answer
+from ocproxy.agents.base import Action, Agent, Answer, News
 from ocproxy.files.commands import removes, writes_to
 from ocproxy.files.composite import SessionDiff, compose
-from ocproxy.files.diff import resolve
+from ocproxy.files.diff import is_absolute, resolve
 from ocproxy.files.proposal import Proposal, guess, propose
 from ocproxy.files.track import Track
 from ocproxy.files.worktree import Sheet
-from ocproxy.model import EventType, FileEvent, Part, Status, ToolResult, ToolUse, digest
+from ocproxy.model import Certainty, EventType, FileEvent, Part, Status, Text, ToolResult, ToolUse, digest
 
 _CHANGES = {EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE}
 _STALE = "the file had been changed by something else; line numbers are guessed"
+_FOLDER = "relative to a folder that was worked out from a cd"
 _ALTERED = "the user changed the proposal before accepting it; what was written is not known"
 
 
@@ -39,6 +41,9 @@ class FileLedger:
         self._tracks: dict[str, Track] = {}
         self._overwritten: list[tuple[str, Track]] = []
         self._commands: list[str] = []
+        self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
+        self._folder: str | None = None  # where the agent's shell stands, when it is not `workdir`
+        self._folder_certainty: Certainty = "exact"
 
     def requested(self, use: ToolUse, message_id: str, at: datetime) -> list[FileEvent]:
         """The events of a tool use: one for each action, none for tools that touch nothing, for uses that broke off
@@ -49,7 +54,7 @@ class FileLedger:
         self._seen.add(use.id)
         told: list[tuple[Action, FileEvent]] = []
         before: dict[str, Sheet] = {}
-        for index, action in enumerate(self._agent.actions(use)):
+        for index, action in enumerate(map(self._located, self._agent.actions(use))):
             proposal = self._propose(action, before)
             event = FileEvent(
                 id=digest(self._session_id, use.id, str(index)),
@@ -66,36 +71,72 @@ class FileLedger:
                 destination=action.destination,
                 diff=proposal.diff,
                 command=action.command,
-                note=proposal.note,
+                note=proposal.note or action.doubt,
             )
             self._ordinal += 1
             told.append((action, event))
-        if told:
-            self._open[use.id] = (use, told)
+        self._open[use.id] = (use, told)
         return [event for _, event in told]
 
     def answered(self, result: ToolResult, at: datetime) -> list[FileEvent]:
-        """The events of the result's tool use, settled. None for a use that is not known or has its result."""
+        """The events of the result's tool use, settled, and those of commands whose end the result tells. None for a
+        use that is not known or has its result."""
         opened = self._open.pop(result.tool_use_id, None)
         if opened is None:
             return []
         use, told = opened
         answer = self._agent.answer(use, result)
-        return [self._settle(action, event, answer, at) for action, event in told]
+        events = [self._settle(action, event, answer, at) for action, event in told]
+        if answer.background is not None:
+            self._running.update((answer.background, event) for event in events if event.event_type is EventType.BASH)
+        return events + self._hear(self._agent.news(result, use), at)
 
-    def take(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
-        """The events of one message: of the uses and results of the agent's own tools in it, in their order."""
+    def take(self, role: str, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
+        """The events of one message: of the uses and results of the agent's own tools in it, in their order, and of
+        what texts tell that no model wrote.
+        """
         events: list[FileEvent] = []
         for part in parts:
             if isinstance(part, ToolUse) and part.executor == "agent":
                 events += self.requested(part, message_id, at)
             elif isinstance(part, ToolResult) and part.executor == "agent":
                 events += self.answered(part, at)
+            elif isinstance(part, Text) and role != "assistant":
+                events += self._hear(self._agent.news(part, None), at)
         return events
 
     def session_diff(self) -> SessionDiff:
         """Everything that applied writes, edits, deletions and moves did, one diff for each file. See `composite`."""
         return compose(self._tracks, self._overwritten, self.workdir)
+
+    # --- what is told beside results
+
+    def _hear(self, news: News, at: datetime) -> list[FileEvent]:
+        """The events of commands that ended."""
+        if news.folder is not None:
+            folder = resolve(news.folder, self._folder or self.workdir)
+            self._folder = None if folder == resolve("", self.workdir) else folder
+            self._folder_certainty = news.certainty
+        events: list[FileEvent] = []
+        for end in news.ended:
+            event = self._running.pop(end.background, None)
+            if event is not None:
+                told = {"status": end.status, "exit_code": end.exit_code, "note": end.note}
+                events.append(msgspec.structs.replace(event, **told, updated_at=at))
+        return events
+
+    def _located(self, action: Action) -> Action:
+        """The action with a path that does not depend on where the shell stands."""
+        if not action.follows_shell or (self._folder is None and self._folder_certainty == "exact"):
+            return action
+        paths = {
+            name: resolve(path, self._folder or self.workdir)
+            for name in ("path", "destination")
+            if (path := getattr(action, name)) is not None and not is_absolute(path)
+        }
+        if paths and self._folder_certainty == "inferred":
+            return msgspec.structs.replace(action, **paths, certainty="inferred", doubt=_FOLDER)
+        return msgspec.structs.replace(action, **paths)
 
     # --- one action
 
@@ -131,7 +172,7 @@ class FileLedger:
             status=status,
             certainty=proposal.certainty,
             diff=proposal.diff,
-            note=answer.note or proposal.note,
+            note=answer.note or proposal.note or action.doubt,
             exit_code=answer.exit_code,
             output_bytes=answer.output_bytes,
             updated_at=at,

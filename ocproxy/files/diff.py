@@ -25,6 +25,11 @@ class Hunks(NamedTuple):
     is_loose: bool
 
 
+def is_absolute(path: str) -> bool:
+    """Whether the path says all of itself."""
+    return path.startswith("/") or _DRIVE.match(path) is not None
+
+
 def resolve(path: str, workdir: str) -> str:
     """The path as one name: absolute where the working directory is known, without `.` and `..`, with slashes."""
     if _DRIVE.match(path):

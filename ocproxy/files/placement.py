@@ -76,6 +76,8 @@ def _place_among_gaps(sheet: Sheet, replacement: Replacement, agent: Agent) -> P
     end = sheet.count
     fitting: list[tuple[int, list[str], list[str]]] = []
     for first, lines in sheet.runs():
+        if replacement.first and (first > 1 or any(line.endswith("\r\n") for line in lines)):
+            break  # the first place may lie before these lines; all other line ends change with these
         new = agent.replace("".join(lines), replacement)
         if new is None:
             continue

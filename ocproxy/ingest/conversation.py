@@ -54,7 +54,7 @@ class Conversation:
         self.ledger = FileLedger(self.row.id, self.row.workdir, self.agent)
         for message in filter(_is_placed, messages):
             parts = msgspec.convert(message.parts, list[Part], strict=False)
-            self.ledger.take(parts, message.id, message.created_at)
+            self.ledger.take(message.role, parts, message.id, message.created_at)
 
     def update(self, row: SessionRow) -> None:
         """Take what a call newly says of the session."""
@@ -111,7 +111,7 @@ class Conversation:
         for use in message.parts:
             if isinstance(use, ToolUse) and use.executor == "agent":
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name))
-        batch.file_events += self.ledger.take(message.parts, node.id, at)
+        batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
 
 
 def _is_placed(message: MessageRow) -> bool:

@@ -34,6 +34,11 @@ def history(call: CallFacts) -> list[Message]:
     return [*call.request.messages, Message("assistant", call.reply.parts)]
 
 
+def said(name: str) -> list[Message]:
+    """The messages of a recorded run whose calls were cut to what was new in each."""
+    return [message for call in calls(name) for message in history(call)]
+
+
 def _facts(call: dict[str, Any]) -> CallFacts:
     reply = Reply(parts=tuple(_part(block) for block in call["reply"]))
     return facts(call["body"], path=call["path"], headers=call["headers"], reply=reply)

@@ -98,6 +98,12 @@ def test_the_folder_comes_from_the_client_or_its_texts_but_not_from_the_prompt()
     assert AGENT.identity(facts(_body("Primary working directory: /forged"))).workdir is None
 
 
+def test_a_folder_that_the_shell_went_to_is_told_from_the_one_before() -> None:
+    update = {"role": "system", "content": "# Environment update\n - Primary working directory: /w/sub (was /w)"}
+    body = _body()
+    assert AGENT.identity(facts({**body, "messages": [*body["messages"], update]})).workdir == "/w/sub"
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [

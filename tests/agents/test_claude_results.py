@@ -34,16 +34,40 @@ def test_a_command_that_writes_like_a_failure_and_was_not_flagged_left_with_code
     assert (given.status, given.exit_code) == (Status.APPLIED, 0)
 
 
-def test_a_command_that_was_moved_to_the_background_in_the_middle_has_no_exit_code() -> None:
-    text = "partial\nCommand did not complete within its 1s timeout and was moved to the background (ID: x). Output: y"
-    given = _answer("Bash", text, is_error=False)
-    assert (given.status, given.exit_code) == (Status.APPLIED, None)
+WRITTEN_TO = "Output is being written to: /tmp/claude-1000/x.output."
+MOVED = "and was moved to the background (ID: bjkxotc0j)."
 
 
-def test_a_command_in_the_background_has_no_exit_code() -> None:
-    text = "Command running in background with ID: bw8tk2upg. Output is being written to: /tmp/x.output."
-    answer = _answer("Bash", text, False, run_in_background=True)
-    assert (answer.status, answer.exit_code, answer.output_bytes) == (Status.APPLIED, None, None)
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Command running in background with ID: bw8tk2upg. {WRITTEN_TO} You will be notified when it completes.",
+        "Command running in background with ID: dfd37b",
+        f"Command was manually backgrounded by user with ID: bw8tk2upg. {WRITTEN_TO}",
+        f"Command was moved to the background (ID: b1) after running for 12s. {WRITTEN_TO}",
+        f"partial\nCommand did not complete within its 1s timeout {MOVED} {WRITTEN_TO} It is running now: …",
+    ],
+)
+def test_a_command_in_the_background_has_no_exit_code_but_an_id(text: str) -> None:
+    for tail in ("", REMINDER):
+        answer = _answer("Bash", text + tail, False)
+        assert (answer.status, answer.exit_code, answer.output_bytes) == (Status.APPLIED, None, None)
+        assert answer.background and answer.background in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"log:\nCommand running in background with ID: b1. {WRITTEN_TO}",
+        f"Command did not complete within its 1s timeout {MOVED} {WRITTEN_TO}\nis what a log says",
+        f"grep: Command did not complete within its 1s timeout {MOVED} {WRITTEN_TO}",
+        "Command running in background with ID: dfd37b\ndone",
+        "Command did not complete within its own timeout and was moved to the background (ID: x)",
+    ],
+)
+def test_a_command_that_prints_such_words_left_with_code_zero(text: str) -> None:
+    answer = _answer("Bash", text, False)
+    assert (answer.exit_code, answer.background) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,15 +58,14 @@ def test_new_strings_lose_white_space_at_line_ends_except_in_markdown() -> None:
 
 @pytest.mark.parametrize("agent", [_claude, _generic])
 def test_mcp_filesystem_tools(agent: Any) -> None:
-    assert agent("mcp__fs__write_file", path="/a", content="x") == (Action(WRITE, "/a", content="x"),)
-    assert agent("mcp__fs__move_file", source="/a", destination="/b") == (
-        Action(EventType.MOVE, "/a", destination="/b"),
-    )
+    mcp = partial(Action, follows_shell=False)
+    assert agent("mcp__fs__write_file", path="/a", content="x") == (mcp(WRITE, "/a", content="x"),)
+    assert agent("mcp__fs__move_file", source="/a", destination="/b") == (mcp(EventType.MOVE, "/a", destination="/b"),)
     assert agent("mcp__fs__create_directory", path="/a") == ()
-    assert agent("mcp__fs__read_multiple_files", paths=["/a", "/b"]) == (Action(READ, "/a"), Action(READ, "/b"))
+    assert agent("mcp__fs__read_multiple_files", paths=["/a", "/b"]) == (mcp(READ, "/a"), mcp(READ, "/b"))
     edits = [{"oldText": "x", "newText": "y"}]
     assert agent("mcp__fs__edit_file", path="/a", edits=edits) == (
-        Action(EDIT, "/a", replacements=(Replacement("x", "y"),)),
+        mcp(EDIT, "/a", replacements=(Replacement("x", "y", first=True),)),
     )
     assert agent("mcp__fs__edit_file", path="/a", edits=edits, dryRun=True) == ()
 
