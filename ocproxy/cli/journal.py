@@ -20,7 +20,7 @@ from ocproxy.exchange import Ended, Gap, Kind, Opened, Position, Record
 from ocproxy.instance import held
 from ocproxy.journal import JournalReader, list_journals
 from ocproxy.journal.folder import WRITER_LOCK, read_id
-from ocproxy.journal.verifying import summarize, verify
+from ocproxy.journal.verifying import JournalReport, summarize, verify
 
 COMMAND = typer.Typer(no_args_is_help=True)
 
@@ -65,29 +65,50 @@ def ls(ctx: typer.Context, as_json: Json = False) -> None:
 
 @COMMAND.command(name="verify")
 def check(ctx: typer.Context, which: Which = None, as_json: Json = False) -> None:
-    """Read everything and check it; exit with 1 when something is damaged or missing."""
+    """Read everything and check it; exit with 1 when something is damaged or missing.
+
+    A journal may end inside a record. Where it is being written to that is normal. Where its writer died, the end is
+    torn: that is damage, and the next start of ocproxy repairs it (it cuts the end off and tells of it as a gap). Gaps
+    that ocproxy itself told are no damage: `ocproxy doctor` lists them.
+    """
     run: Invocation = ctx.obj
-    reports = [verify(folder) for folder in _folders(run, which)]
+    checked = [_verify(folder) for folder in _folders(run, which)]
     if as_json:
-        run.print_json([{**msgspec.to_builtins(one, enc_hook=str), "good": one.good} for one in reports])
-    for report in () if as_json else reports:
-        records = sum(segment.records for segment in report.segments)
-        payload = sum(segment.payload_bytes for segment in report.segments)
-        state = "good" if report.good else "DAMAGED"
-        run.out.print(f"{report.id[:8]}  {len(report.segments)} segments, {records} records, {size(payload)}: {state}")
-        for segment in report.segments:
-            for what in segment.problems:
-                run.out.print(f"  segment {segment.number}: {one_line(what)}", soft_wrap=True)
-            if segment.live and segment.torn_bytes and not held(report.folder / WRITER_LOCK):
-                run.out.print(
-                    f"  segment {segment.number}: ends inside a record: {segment.torn_bytes} bytes are no whole one;"
-                    " the next start of ocproxy cuts them off and tells of them",
-                    soft_wrap=True,
-                )
-        if report.missing:
-            run.out.print(f"  missing: {', '.join(map(str, report.missing))}", soft_wrap=True)
-    if not all(report.good for report in reports):
+        run.print_json([
+            {**msgspec.to_builtins(report, enc_hook=str), "good": report.good and not torn, "torn_bytes": torn}
+            for report, torn in checked
+        ])  # fmt: skip
+    else:
+        for report, torn in checked:
+            for line in _findings(report, torn):
+                run.out.print(line, soft_wrap=True)
+    if not all(report.good and not torn for report, torn in checked):
         raise typer.Exit(1)
+
+
+def _verify(folder: Path) -> tuple[JournalReport, int]:
+    """The report, and how many bytes at the very end a dead writer left: of a living one they are just being written.
+    One that is there before or after the reading may have been meanwhile."""
+    written = held(folder / WRITER_LOCK)
+    report = verify(folder)
+    torn = sum(segment.torn_bytes for segment in report.segments if segment.live)
+    return report, 0 if written or held(folder / WRITER_LOCK) else torn
+
+
+def _findings(report: JournalReport, torn: int) -> Iterator[str]:
+    records = sum(segment.records for segment in report.segments)
+    payload = sum(segment.payload_bytes for segment in report.segments)
+    state = "good" if report.good and not torn else "TORN at its end" if report.good else "DAMAGED"
+    yield f"{report.id[:8]}  {len(report.segments)} segments, {records} records, {size(payload)}: {state}"
+    for segment in report.segments:
+        yield from (f"  segment {segment.number}: {one_line(what)}" for what in segment.problems)
+    if torn:
+        yield (
+            f"  segment {report.segments[-1].number}: ends inside a record: {torn} bytes are no whole one, and nobody"
+            " is writing it; the next start of ocproxy cuts them off and tells of them; all before them can be read"
+        )
+    for first, last in report.missing:
+        yield f"  missing: segment {first}" if first == last else f"  missing: segments {first} to {last}"
 
 
 @COMMAND.command()

@@ -94,7 +94,9 @@ def summarize(folder: Path) -> JournalSummary:
 def verify(folder: Path) -> JournalReport:
     """Read every byte of the journal in `folder` and check it. What is bad is in the report, nothing is changed.
 
-    Also of a journal that is being written to. Raises JournalError when the folder holds no journal or cannot be read.
+    Also of a journal that is being written to: an incomplete end of the live segment is no problem here, but counted in
+    its `torn_bytes`. Only who looks at the writer's lock knows whether a living writer explains it. Raises JournalError
+    when the folder holds no journal or cannot be read.
     """
     journal = read_id(folder)
     listing = list_segments(folder)
