@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from ocproxy.model import Json, Media, Opaque, Part, Problem, Reasoning, Text, ToolResult, ToolUse, Usage
+from ocproxy.protocols.counts import read_count
 from ocproxy.protocols.problems import note
 
 Block = dict[str, Json]
@@ -38,8 +39,6 @@ _COUNTED = {
     "cache_creation_input_tokens",
     "cache_creation",
 }
-# No real count is larger; what is does not fit a database column.
-_MAX_COUNT = 2**53
 
 
 def read_parts(content: Json, problems: list[Problem]) -> tuple[Part, ...]:
@@ -185,43 +184,28 @@ def plain_text(content: Json, depth: int = 0) -> str:
     return "\n".join([text for text in found if text])
 
 
-def merge_usage(old: Block, new: Block) -> Block:
-    """Usage after another event reported `new`. Counts are cumulative, so the larger one holds (some gateways send 0
-    or null for what an earlier event had told)."""
-    merged = dict(old)
-    for key, value in new.items():
-        known = merged.get(key)
-        if isinstance(value, dict) and isinstance(known, dict):
-            merged[key] = merge_usage(known, value)
-        elif type(value) is int and type(known) is int:
-            merged[key] = max(value, known)
-        elif value is not None:
-            merged[key] = value
-    return merged
-
-
 def read_usage(usage: Json, problems: list[Problem]) -> Usage:
     """The `usage` object of a message. `input_tokens` of this API already excludes what the cache served or took."""
     if not isinstance(usage, dict):
         if usage is not None:
             note(problems, "wrong_type", f"usage is not an object but {_kind(usage)}")
         return Usage()
-    write = _count(usage, "cache_creation_input_tokens", problems)
+    write = read_count(usage, "cache_creation_input_tokens", problems)
     split = usage.get("cache_creation")
     split = split if isinstance(split, dict) else {}
-    short = _count(split, "ephemeral_5m_input_tokens", problems)
-    long = _count(split, "ephemeral_1h_input_tokens", problems)
+    short = read_count(split, "ephemeral_5m_input_tokens", problems)
+    long = read_count(split, "ephemeral_1h_input_tokens", problems)
     if write is None and (short is not None or long is not None):
         write = (short or 0) + (long or 0)
     details = usage.get("output_tokens_details")
     return Usage(
-        input=_count(usage, "input_tokens", problems),
-        output=_count(usage, "output_tokens", problems),
-        cache_read=_count(usage, "cache_read_input_tokens", problems),
+        input=read_count(usage, "input_tokens", problems),
+        output=read_count(usage, "output_tokens", problems),
+        cache_read=read_count(usage, "cache_read_input_tokens", problems),
         cache_write=write,
         cache_write_5m=_rescaled(short, long, write),
         cache_write_1h=_rescaled(long, short, write),
-        reasoning=_count(details, "thinking_tokens", problems) if isinstance(details, dict) else None,
+        reasoning=read_count(details, "thinking_tokens", problems) if isinstance(details, dict) else None,
         extra={key: value for key, value in usage.items() if key not in _COUNTED and value is not None},
     )
 
@@ -234,15 +218,3 @@ def _rescaled(own: int | None, other: int | None, total: int | None) -> int | No
     if not other and own:
         return total
     return None if own and other else own
-
-
-def _count(usage: Block, key: str, problems: list[Problem]) -> int | None:
-    value = usage.get(key)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) is not int or not 0 <= value < _MAX_COUNT:
-        note(problems, "wrong_type", f"{key} is not a count")
-        return None
-    return value

@@ -11,7 +11,8 @@ from typing import Literal
 from ocproxy.errors import DecodeError
 from ocproxy.model import Delta, Json, Part, Problem, Reply, ToolUse
 from ocproxy.protocols import json_value
-from ocproxy.protocols.anthropic_blocks import Block, merge_usage, read_part, read_usage
+from ocproxy.protocols.anthropic_blocks import Block, read_part, read_usage
+from ocproxy.protocols.counts import merge_usage
 from ocproxy.protocols.problems import note
 from ocproxy.protocols.sse import Event, EventStream
 
