@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
 
 import zstandard
 
 from ocproxy.demo.provider import Provider, Served
 from ocproxy.demo.script import END, Script, Step, choose, text_of
-from tests.support.dialects import Dialect, chat, messages
+from tests.support.dialects import Dialect, chat, gemini, messages, responses
+from tests.support.websocket import Socket, accepts
 
 Json = dict[str, Any]
 
-DIALECTS: tuple[Dialect, ...] = (cast(Dialect, messages), cast(Dialect, chat))
+DIALECTS: tuple[Dialect, ...] = tuple(cast(Dialect, one) for one in (messages, chat, responses, gemini))
 TITLE = "A scripted session"
 MARK = "[[script:"  # what `ocproxy.demo.script.choose` looks for
 SUMMARY = "A file was read and one was written."
@@ -47,21 +50,49 @@ class Dropped(ConnectionError):
     """The provider hangs up on purpose."""
 
 
+class Again(Script, frozen=True):
+    """A script whose step is told once more, with other call ids, as a model would."""
+
+    attempt: int = 0
+
+    def call_id(self, step: int, place: int) -> str:
+        return super().call_id(step, place + 100 * self.attempt)
+
+
 class Scripted(Provider):
-    """See `Provider`. `faults` are used up as they happen. `goes_on` is added to the summary of a compaction."""
+    """See `Provider`. `faults` are used up as they happen. `goes_on` is added to the summary of a compaction.
+
+    `websocket` says what becomes of an upgrade: accepted, accepted with compression, or refused with a status.
+    """
 
     def __init__(
-        self, scripts: Iterable[Script], *, pace: float = 0.0, faults: Sequence[Fault] = (), goes_on: str = ""
+        self,
+        scripts: Iterable[Script],
+        *,
+        pace: float = 0.0,
+        faults: Sequence[Fault] = (),
+        goes_on: str = "",
+        websocket: Literal["plain", "deflate"] | int = "plain",
     ) -> None:
         super().__init__(scripts, pace=pace)
         self.faults = list(faults)
         self.goes_on = goes_on
+        self.websocket = websocket
+        self._readers: WeakKeyDictionary[asyncio.StreamWriter, asyncio.StreamReader] = WeakKeyDictionary()
+        self._inputs: dict[str, list[Json]] = {}  # by response id: all that was said until then, as input items
+        self._attempts: Counter[tuple[str, int]] = Counter()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._readers[writer] = reader
+        await super()._converse(reader, writer)
 
     async def _answer(self, served: Served, writer: asyncio.StreamWriter) -> None:
+        if served.headers.get("upgrade", "").lower() == "websocket":
+            return await self._upgrade(served, writer)
         dialect = dialect_of(served)
         if dialect is None:
             return await super()._answer(served, writer)
-        request = request_of(served)
+        request = self._whole(request_of(served))
         chosen = self.play(dialect, request)
         if chosen is None:
             return await self._send(served, writer, 400, dialect.error(400, "the prompt names no script of mine"))
@@ -72,10 +103,62 @@ class Scripted(Provider):
         if fault and fault.what == "status":
             self.more_head = fault.headers
             return await self._send(served, writer, fault.status, dialect.error(fault.status, "a scripted failure"))
-        reply = dialect.compose(request, script, number, step)
+        reply = self._reply(dialect, request, script, number, step)
         if not dialect.streams(served.path, request):
             return await self._send(served, writer, 200, reply)
         await self._stream_events(served, writer, reply, _faulty(dialect, request, reply, fault))
+
+    def _reply(self, dialect: Dialect, request: Json, script: Script, number: int, step: Step) -> Json:
+        attempt = self._attempts[script.name, number]
+        again = Again(script.name, script.steps, attempt)
+        items = responses.items(request) if dialect is DIALECTS[2] else []
+        if any(item.get("type") == "compaction_trigger" for item in items[-1:]):
+            reply = responses.compaction(request, f"{SUMMARY} {self.goes_on}")
+        else:
+            reply = dialect.compose(request, again, number, step)
+        if items:
+            self._inputs[reply["id"]] = [*items, *reply["output"]]
+        return reply
+
+    def _whole(self, request: Json) -> Json:
+        """A request that goes on from an earlier response, with all that was said before."""
+        before = self._inputs.get(request.get("previous_response_id") or "", [])
+        return {**request, "input": [*before, *responses.items(request)]} if before else request
+
+    async def _upgrade(self, served: Served, writer: asyncio.StreamWriter) -> None:
+        """Each message of the client is a request of its own in the log, with the method WEBSOCKET."""
+        if isinstance(self.websocket, int):
+            return await self._send(
+                served, writer, self.websocket, responses.error(self.websocket, "no WebSocket here")
+            )
+        offered = "permessage-deflate" in served.headers.get("sec-websocket-extensions", "")
+        deflate = offered and self.websocket == "deflate"
+        served.status = 101
+        await self._put(served, writer, accepts(served.headers, deflate))
+        socket = Socket(self._readers[writer], writer, deflate)
+        try:
+            async for message in socket.messages():
+                turn = Served("WEBSOCKET", served.target, served.head, served.headers, message)
+                self.log.append(turn)
+                await self._take_turn(turn, socket)
+        finally:
+            served.body, served.sent = served.body + socket.received, served.sent + socket.sent
+
+    async def _take_turn(self, turn: Served, socket: Socket) -> None:
+        request = self._whole(turn.request)
+        dialect = DIALECTS[2]
+        script, number, step = self.play(dialect, request) or (Script("none", ()), 0, END)
+        fault = None if request.get("generate") is False else self._fault(script, number)
+        if fault and fault.what == "status":
+            kind = "usage_limit_reached" if fault.status == 429 else "server_error"
+            error = {"type": kind, "code": kind, "message": "a scripted failure"}
+            return await socket.send(json.dumps({"type": "error", "status": fault.status, "error": error}))
+        reply = self._reply(dialect, request, script, number, step)
+        for event in _faulty(dialect, request, reply, fault):
+            if event is None:
+                raise Dropped
+            await socket.send(event.partition(b"data: ")[2].decode().strip())
+        turn.status, turn.reply, turn.complete = 200, reply, True
 
     def play(self, dialect: Dialect, request: Json) -> tuple[Script, int, Step] | None:
         """What is to be said: a step of a script, or the answer to a side call. None: it belongs to no script."""
@@ -107,6 +190,7 @@ class Scripted(Provider):
         found = next((f for f in self.faults if (f.script, f.step) == (script.name, number) and f.times > 0), None)
         if found is not None:
             found.times -= 1
+            self._attempts[script.name, number] += found.what not in ("status", "drop before head")
         return found
 
     more_head = ""
