@@ -27,6 +27,12 @@ def digest(*parts: str) -> str:
     return state.hexdigest()
 
 
+# Begins the id of a call that its protocol need not name: it tells the calls of one message apart, no more, and comes from
+# name and input, so that the call has the same one in the reply and in every later history. `sessions.call_ids` gives
+# such a call the id under which it is stored.
+UNNAMED = "noid_"
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Something that could not be understood. It costs one call at most and never raises."""
 
@@ -58,6 +64,7 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
 
     `complete` is False when the stream ended inside the arguments: `input` then holds {} and `raw` what came.
     `executor` is "provider" for server tools (web search, code execution, MCP connector), else "agent".
+    Where `id` begins with `UNNAMED`, `alias` is the id that the provider gave, if it did; once stored, the other way round.
     """
 
     id: str
@@ -67,10 +74,12 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
     complete: bool = True
     raw: str | None = None
     extra: dict[str, Json] = {}
+    alias: str | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_result"):
-    """What a tool answered. `text` is all text content joined by newlines; `content` is the provider's own form."""
+    """What a tool answered. `text` is all text content joined by newlines; `content` is the provider's own form.
+    `alias` is to `tool_use_id` what it is to the id of a `ToolUse`."""
 
     tool_use_id: str
     text: str
@@ -79,6 +88,7 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_resu
     content: Json = None
     executor: Literal["agent", "provider"] = "agent"
     extra: dict[str, Json] = {}
+    alias: str | None = None
 
 
 class Media(msgspec.Struct, frozen=True, omit_defaults=True, tag="media"):
@@ -133,6 +143,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     tools: tuple[dict[str, Json], ...]  # as the protocol has them
     params: dict[str, Json] = {}  # every other top-level field, as sent
     endpoint: str = "generate"  # "generate", "count_tokens", "models", …
+    continues: str | msgspec.UnsetType = msgspec.UNSET  # id of the reply that `messages` follow; unset: they are all
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -166,6 +177,9 @@ class CallKind(StrEnum):
     COUNT = "count"
     SUMMARY = "summary"  # compaction
     SAFETY = "safety"  # classifier and auto-mode checks
+    CHECK = "check"  # a question of the client itself about the conversation: who speaks next, a loop, a routing, a fix
+    MEMORY = "memory"  # what is worth remembering
+    COMMIT = "commit"  # the message of a git commit
     MODELS = "models"
     PROBE = "probe"
     OTHER = "other"  # forwarded and journalled; no decoder knows it

@@ -1,0 +1,228 @@
+"""Gemini CLI: what its calls are for, its tools and their results. Recorded from 0.61.0; older names are kept.
+
+It says nothing of its session: calls are linked by their histories and call ids. A subagent (`invoke_agent`) is a
+conversation of its own, which begins with the prompt and ends with the tool `complete_task`. Results are
+`{"output": …}` or `{"error": …}`; a failing command is an output.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ocproxy.agents import gemini_replace
+from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.fields import number_of
+from ocproxy.agents.generic import Generic, first_line
+from ocproxy.model import (
+    CallKind,
+    EventType,
+    Identity,
+    Message,
+    ModelRequest,
+    Status,
+    Text,
+    ToolResult,
+    ToolUse,
+)
+
+_USER_AGENT = re.compile(r"\bGeminiCLI(?:-[\w.-]+)?/(\d[\w.+-]*)")
+_CONTEXT = re.compile(r"\A\s*<session_context>.*</session_context>\s*\Z", re.S)
+_WORKDIR = re.compile(
+    r"(?:\*\*Workspace Directories:\*\*\s*\n\s+- (?P<list>[^\n]+?)"
+    r"|currently working in the directory: (?P<old>[^\n]+?))[ \t]*$",
+    re.M,
+)
+_SEARCHES = ("glob", "grep_search", "search_file_content", "list_directory")
+_PATTERNS = ("pattern", "include_pattern")
+
+_JIT = re.compile(r"\n\n--- Newly Discovered Project Context ---\n.*\n--- End Project Context ---\Z", re.S)
+_PART = re.compile(
+    r"\A\nIMPORTANT: The file content has been truncated\.\nStatus: Showing lines (\d+)-(\d+) of (\d+) total lines\.\n"
+    r".*?\n--- FILE CONTENT \(truncated\) ---\n",
+    re.S,
+)
+_CUT_LINE = "... [truncated]"  # at the end of a line of more than 2,000 characters
+_WRAPPED = re.compile(r"\A<untrusted_context>\n(.*)\n</untrusted_context>\Z", re.S)
+# What the shell tool writes behind the output, in this order. The exit code is there only when it is not 0.
+_ENDING = re.compile(
+    r"(?:\nError: (?P<error>[^\n]*))?(?:\nExit Code: (?P<code>-?\d{1,10}))?(?:\nSignal: (?P<signal>\w+))?"
+    r"(?:\nBackground PIDs: [\d, ]+)?(?:\nProcess Group PGID: \d+)?\s*\Z"
+)
+_REJECTED = re.compile(r"\A\[Operation Cancelled\]|denied by (?:policy|user)|User (?:denied|cancelled)")
+_MISSING = re.compile(r"\A(?:File not found|File path .* not found|Error: File not found)", re.I)
+_CREATED = ("Successfully created and wrote to new file: ", "Created new file: ")
+_DONE = (*_CREATED, "Successfully overwrote file: ", "Successfully modified file: ")
+_BY_USER = ("User modified the `content` to be: ", "The confirmation step modified the `new_string` content to be: ")
+
+
+class GeminiCli(Generic):
+    """Google's terminal agent. Side calls (compression, checks of loops and of the next speaker, routing) are those
+    that offer no functions."""
+
+    name = "gemini-cli"
+
+    def recognises(self, facts: CallFacts) -> bool:
+        return _USER_AGENT.search(facts.headers.get("user-agent", "")) is not None
+
+    def identity(self, facts: CallFacts) -> Identity:
+        version = _USER_AGENT.search(facts.headers.get("user-agent", ""))
+        identity = Identity(self.name, workdir=_workdir(facts.request), version=version[1] if version else None)
+        return self.tagged(identity, facts.tags)
+
+    def kind(self, facts: CallFacts) -> CallKind:
+        request = facts.request
+        kind = super().kind(facts)
+        if request is None or kind is not CallKind.MAIN or _functions(request):
+            return kind
+        said = _texts(request)
+        if "<state_snapshot>" in said or "<intent_summary>" in said:
+            return CallKind.SUMMARY
+        return CallKind.CHECK
+
+    def key(self, message: Message) -> str | None:
+        """A resumed session sends each result twice, and its first message holds a new listing of the folder."""
+        if message.parts and all(isinstance(part, ToolResult) for part in message.parts):
+            once = {part.tool_use_id: part for part in message.parts if isinstance(part, ToolResult)}
+            message = Message(message.role, tuple(once.values()))
+        return super().key(message)
+
+    def spoken(self, text: str) -> str:
+        return "" if _CONTEXT.match(text) else text.strip()
+
+    def delegated(self, use: ToolUse) -> str | None:
+        """The prompt of a subagent, with which its conversation begins."""
+        prompt = use.input.get("prompt")
+        return prompt if use.name == "invoke_agent" and isinstance(prompt, str) else None
+
+    def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        given = use.input
+        path = given.get("file_path", given.get("absolute_path"))
+        if use.name in _SEARCHES:
+            where = given.get("dir_path", given.get("path"))
+            pattern = next((given[name] for name in _PATTERNS if isinstance(given.get(name), str)), None)
+            return (Action(EventType.SEARCH, path=where if isinstance(where, str) else None, command=pattern),)
+        if use.name == "run_shell_command" and isinstance(given.get("command"), str):
+            return (Action(EventType.BASH, command=given["command"]),)
+        if not isinstance(path, str) or not path:
+            return super().actions(use)
+        if use.name == "read_file":
+            first, last = number_of(given, "start_line"), number_of(given, "end_line")
+            count = last - (first or 1) + 1 if last is not None else number_of(given, "limit")
+            return (Action(EventType.READ, path=path, first_line=first, line_count=count),)
+        if use.name == "write_file" and isinstance(given.get("content"), str):
+            return (Action(EventType.WRITE, path=path, content=given["content"]),)
+        old, new = given.get("old_string"), given.get("new_string")
+        if use.name == "replace" and isinstance(old, str) and isinstance(new, str):
+            if not old:  # a new file, and nothing but that: over an existing one it fails
+                return (Action(EventType.WRITE, path=path, content=new, creates=True),)
+            everywhere = given.get("allow_multiple") is True or (number_of(given, "expected_replacements") or 1) > 1
+            return (Action(EventType.EDIT, path=path, replacements=(Replacement(old, new, everywhere),)),)
+        return super().actions(use)
+
+    def answer(self, use: ToolUse, result: ToolResult) -> Answer:
+        text, is_error = _said(result)
+        size = len(text.encode("utf-8", "replace"))
+        if is_error:
+            status = Status.REJECTED if _REJECTED.search(text) else Status.FAILED
+            missing = _MISSING.match(text) is not None
+            return Answer(status, output_bytes=size, note=first_line(text), missing=missing)
+        if use.name == "run_shell_command":
+            return _ran(text, size)
+        if use.name == "read_file":
+            return _read(_JIT.sub("", text), size)
+        if use.name in ("write_file", "replace"):
+            status = Status.APPLIED if text.startswith(_DONE) else Status.UNKNOWN
+            head = text.partition("Here is the updated code:\n")[0]
+            altered = any(said in (head if use.name == "write_file" else text) for said in _BY_USER)
+            return Answer(status, output_bytes=size, created=text.startswith(_CREATED), altered=altered)
+        if use.name in _SEARCHES:
+            return Answer(Status.APPLIED, output_bytes=size)
+        return super().answer(use, result)
+
+    def replace(self, text: str, replacement: Replacement) -> str | None:
+        if replacement.whole_lines:
+            return super().replace(text, replacement)
+        return gemini_replace.replace(text, replacement)
+
+    def written(self, old: str | None, content: str) -> str:
+        """Over a file with Windows line ends all ends become such."""
+        return re.sub(r"\r?\n", "\r\n", content) if old is not None and "\r\n" in old else content
+
+
+def _functions(request: ModelRequest) -> bool:
+    return any(tool.get("functionDeclarations") or tool.get("name") for tool in request.tools)
+
+
+def _texts(request: ModelRequest) -> str:
+    """System prompt and last message: where side calls say what they want."""
+    parts = [*request.system, *(request.messages[-1].parts if request.messages else ())]
+    return "\n".join(part.text for part in parts if isinstance(part, Text))
+
+
+def _workdir(request: ModelRequest | None) -> str | None:
+    """From the context in the first message; subagents have it in the system prompt."""
+    if request is None:
+        return None
+    first = request.messages[0].parts if request.messages else ()
+    contexts = [part.text for part in first if isinstance(part, Text) and _CONTEXT.match(part.text)]
+    contexts += [part.text for part in request.system if isinstance(part, Text)]
+    for text in contexts:
+        if found := _WORKDIR.search(text):
+            return found["list"] or found["old"]
+    return None
+
+
+def _said(result: ToolResult) -> tuple[str, bool]:
+    """The text of a result, and whether it is an error."""
+    content = result.content
+    if isinstance(content, dict):
+        for name in ("error", "output"):
+            if isinstance(content.get(name), str):
+                return content[name], name == "error"
+    return result.text, result.is_error is True
+
+
+def _ran(text: str, size: int) -> Answer:
+    if wrapped := _WRAPPED.match(text):
+        text = wrapped[1]
+    if text.startswith("Command moved to background"):
+        return Answer(Status.APPLIED, output_bytes=size, note="runs in the background")
+    if text.startswith(("Command was cancelled by user", "Command was automatically cancelled")):
+        return Answer(Status.FAILED, output_bytes=size, note=first_line(text))
+    if not text.startswith(("Output: ", "Command: ")):
+        return Answer(Status.UNKNOWN, output_bytes=size)
+    ending = _ENDING.search(text)
+    assert ending is not None  # it matches the end of any text
+    code = int(ending["code"]) if ending["code"] else None
+    if code is None and not ending["signal"] and not ending["error"]:
+        return Answer(Status.APPLIED, exit_code=0, output_bytes=size)
+    why = ending["error"] or (f"ended by {ending['signal']}" if ending["signal"] else None)
+    return Answer(Status.FAILED, exit_code=code, output_bytes=size, note=why)
+
+
+def _read(text: str, size: int) -> Answer:
+    """A text without a head is the whole file; lines are as the file has them, without carriage returns."""
+    if text.startswith(("Cannot display content of ", "Skipped ")):
+        return Answer(Status.APPLIED, output_bytes=size)
+    head = _PART.match(text)
+    lines = (text[head.end() :] if head else text).split("\n")
+    first, total = (int(head[1]), int(head[3])) if head else (1, len(lines))
+    is_end = first + len(lines) - 1 == total  # a file counts the empty text behind its last newline as a line
+    is_ended = is_end and lines[-1] == ""
+    if is_ended:
+        lines.pop()
+    whole = head is None
+    cut = next((at for at, line in enumerate(lines) if line.endswith(_CUT_LINE) and len(line) > 2000), None)
+    if cut is not None:
+        lines, is_end, is_ended, whole = lines[:cut], False, False, False
+    numbered = tuple(enumerate(lines, first))
+    return Answer(
+        Status.APPLIED,
+        output_bytes=size,
+        lines=numbered,
+        whole=whole or None,
+        final_newline=is_ended if is_end else None,
+    )
+
+
+AGENT = GeminiCli()
