@@ -38,6 +38,15 @@ class CallFacts(msgspec.Struct, frozen=True):
     reply: Reply | None
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """The cell of a notebook that an edit is about: the one named (None: the beginning), or a new one behind it."""
+
+    name: str | None
+    mode: str = "replace"  # "replace", "insert" or "delete"
+    kind: str | None = None  # "code" or "markdown"; None: as it was
+    new_name: str | None = None  # of a new cell, as the result tells it
+
+
 class Replacement(msgspec.Struct, frozen=True):
     """One edit: `old` is replaced by `new`, once or everywhere.
 
@@ -51,6 +60,7 @@ class Replacement(msgspec.Struct, frozen=True):
     whole_lines: bool = False
     anchor: str | None = None
     first: bool = False  # the first place that fits, by the rules of the MCP filesystem server
+    cell: Cell | None = None  # `new` is the source of this cell of a notebook, `old` is empty
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -65,7 +75,6 @@ class Action(msgspec.Struct, frozen=True):
     destination: str | None = None  # move
     first_line: int | None = None  # read: 1-based
     line_count: int | None = None  # read
-    notebook_cell: str | None = None  # edit of a notebook: cell id
     creates: bool = False  # write: succeeds only where there is no file yet
     follows_shell: bool = True  # a relative path is relative to where the shell went; False: to the session's folder
     certainty: Certainty = "exact"
@@ -87,6 +96,7 @@ class Answer(msgspec.Struct, frozen=True):
     altered: bool = False  # applied, but not as the tool use says (the user changed the proposal)
     stale: bool = False  # applied, and the file had been changed since it was last read
     by_path: dict[str, Literal["applied", "failed"]] = {}  # when one result answers for several files
+    new_cell: str | None = None  # edit of a notebook: the name of the cell that was put in
     background: str | None = None  # bash: it was started, and its end is told under this id (see `News`)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ocproxy.agents import claude_news, claude_replace, claude_results, claude_tools
+from ocproxy.agents import claude_news, claude_notebooks, claude_replace, claude_results, claude_tools
 from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
 from ocproxy.agents.generic import Generic
 from ocproxy.model import CallKind, Identity, Message, ModelRequest, Part, Text, ToolResult, ToolUse
@@ -115,6 +115,8 @@ class ClaudeCode(Generic):
         return claude_news.news(said, use)
 
     def replace(self, text: str, replacement: Replacement) -> str | None:
+        if replacement.cell is not None:
+            return claude_notebooks.replace(text, replacement)
         if replacement.whole_lines or replacement.first:
             return super().replace(text, replacement)
         return claude_replace.replace(text, replacement)

@@ -45,6 +45,7 @@ _ABORTED = ("<error>Command was aborted before completion</error>", "Interrupted
 _MISSING = ("File does not exist", "<tool_use_error>File does not exist")
 _ALTERED = re.compile(r"The user modified your proposed (?:content|changes) before accepting (?:it|them)")
 _STALE = "(note: the file had been modified on disk since you last read it"
+_INSERTED = re.compile(r"\AInserted cell ([\w-]+) with ")
 _NO_OUTPUT = "(Bash completed with no output)"
 
 
@@ -62,7 +63,7 @@ def answer(use: ToolUse, result: ToolResult) -> Answer:
     if use.name == "Read":
         return _read_answer(use, result.text)
     if use.name in ("Write", "Edit", "MultiEdit", "NotebookEdit"):
-        return _change_answer(text)
+        return _change_answer(use, text)
     return Answer(status, output_bytes=_size(text))
 
 
@@ -110,13 +111,15 @@ def _command_answer(text: str, status: Status, note: str | None) -> Answer:
     return Answer(status, exit_code=0, output_bytes=0 if text == _NO_OUTPUT else _size(text))
 
 
-def _change_answer(text: str) -> Answer:
+def _change_answer(use: ToolUse, text: str) -> Answer:
     altered, stale = _ALTERED.search(text) is not None, _STALE in text
     note = "the user changed the proposal before accepting it" if altered else None
     created = True if text.startswith("File created successfully at:") else None
     if created is None and re.match(r"The file .* has been updated", text, re.S):
         created = False
-    return Answer(Status.APPLIED, created=created, altered=altered, stale=stale, note=note)
+    inserted = _INSERTED.match(text) if use.name == "NotebookEdit" else None
+    new_cell = inserted[1] if inserted else None
+    return Answer(Status.APPLIED, created=created, altered=altered, stale=stale, note=note, new_cell=new_cell)
 
 
 def _read_answer(use: ToolUse, text: str) -> Answer:
@@ -125,7 +128,8 @@ def _read_answer(use: ToolUse, text: str) -> Answer:
     """
     if text.startswith((_EMPTY, _EMPTY_OLD)):
         return Answer(Status.APPLIED, output_bytes=0, lines=(), whole=True, final_newline=False)
-    lines, cut = _numbered(text)
+    # A notebook is shown by its cells: numbers in it are no line numbers.
+    lines, cut = ([], False) if str(use.input.get("file_path")).endswith(".ipynb") else _numbered(text)
     if not lines:
         return Answer(Status.APPLIED, output_bytes=_size(without_reminders(text)))
     limit = use.input.get("limit")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ocproxy.agents.base import Action, Replacement
+from ocproxy.agents.base import Action, Cell, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.model import EventType, ToolUse
 
@@ -95,13 +95,15 @@ _TRAILING = re.compile(f"(?<![{_JS_SPACE}])[{_JS_SPACE}]++(?=\\r|\\n|\\Z)")
 
 
 def _notebook_edit(given: Input) -> Action | None:
-    """Only the new source is known, not how it lies in the notebook's JSON."""
+    """Where the cell lies in the notebook's JSON is known where that is. `cell_number` is an older version's field."""
     path, source = _text(given, "notebook_path"), _text(given, "new_source")
     if path is None or source is None:
         return None
-    cell = given.get("cell_id", given.get("cell_number"))
-    name = "" if cell is None else str(cell)
-    return Action(EventType.EDIT, path=path, content=source, notebook_cell=name, certainty="inferred")
+    name, number = _text(given, "cell_id"), number_of(given, "cell_number")
+    if not name and number is not None:
+        name = f"cell-{number}"
+    cell = Cell(name or None, _text(given, "edit_mode") or "replace", _text(given, "cell_type"))
+    return Action(EventType.EDIT, path=path, replacements=(Replacement("", source, cell=cell),))
 
 
 def _bash(given: Input) -> Action | None:

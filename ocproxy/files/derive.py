@@ -17,6 +17,7 @@ from ocproxy.agents.base import Action, Agent, Answer, News
 from ocproxy.files.commands import removes, writes_to
 from ocproxy.files.composite import SessionDiff, compose
 from ocproxy.files.diff import is_absolute, resolve
+from ocproxy.files.placement import place
 from ocproxy.files.proposal import Proposal, guess, propose
 from ocproxy.files.track import Track
 from ocproxy.files.worktree import Sheet
@@ -195,6 +196,8 @@ class FileLedger:
             track.fork(Sheet.unknown())
         if action.event_type is EventType.WRITE:
             track.settle(True if action.creates else answer.created)
+        if answer.new_cell is not None:
+            action = _named(action, answer.new_cell)
         settled = propose(action, track.disk.snapshot(), self._agent, self.workdir)
         if answer.stale:
             settled = guess(action, self.workdir, _STALE)
@@ -208,7 +211,7 @@ class FileLedger:
             track.remove()
         elif action.event_type is EventType.MOVE:
             self._move(action)
-        elif action.notebook_cell is not None:
+        elif _is_of_cell(action) and place(track.disk.snapshot(), action, self._agent) is None:
             track.lose("an edit of a notebook's cell")
         else:
             track.edit(action, self._agent)
@@ -259,3 +262,16 @@ class FileLedger:
     def _earlier(self, does: Callable[[str, str], bool], name: str) -> str | None:
         """The last command so far that does this to the file: what is seen of the file now may be its work."""
         return next((command for command in reversed(self._commands) if does(command, name)), None)
+
+
+def _is_of_cell(action: Action) -> bool:
+    return any(edit.cell is not None for edit in action.replacements)
+
+
+def _named(action: Action, new_cell: str) -> Action:
+    """The action with the name that the agent's program gave to the notebook's new cell."""
+    edits = (
+        msgspec.structs.replace(edit, cell=msgspec.structs.replace(edit.cell, new_name=new_cell)) if edit.cell else edit
+        for edit in action.replacements
+    )
+    return msgspec.structs.replace(action, replacements=tuple(edits))

@@ -53,7 +53,12 @@ def _place(sheet: Sheet, action: Action, agent: Agent) -> Placed | None:
 def _creates(sheet: Sheet, action: Action) -> bool:
     """An empty old string makes a new file: of a file that nobody has seen, success says that it was not there."""
     is_new = sheet.exists is False or (sheet.exists is None and not any(True for _ in sheet.known()))
-    return is_new and not action.replacements[0].old and not action.replacements[0].whole_lines
+    return is_new and makes_file(action.replacements[0])
+
+
+def makes_file(replacement: Replacement) -> bool:
+    """Whether the replacement is one of those that make a new file where there is none."""
+    return not (replacement.old or replacement.whole_lines or replacement.first or replacement.cell)
 
 
 def _insert(sheet: Sheet, line: int, text: str) -> Placed | None:

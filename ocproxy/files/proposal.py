@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ocproxy.agents.base import Action, Agent, Replacement
 from ocproxy.files.diff import file_diff, guessed_hunks, hunks_of, label, resolve
-from ocproxy.files.placement import place
+from ocproxy.files.placement import makes_file, place
 from ocproxy.files.worktree import Sheet
 from ocproxy.model import Certainty, EventType
 
@@ -44,19 +44,16 @@ def guess(action: Action, workdir: str, note: str) -> Proposal:
 
 def _change(name: str, action: Action, before: Sheet, agent: Agent) -> Proposal:
     existed = before.exists is not False and not _makes_file(action, before)
-    if action.content is not None and action.notebook_cell is None:
+    if action.content is not None:
         unseen = existed and not before.is_whole
         before.overwrite(agent.written(before.text(), action.content))
         if unseen:
             hunks = guessed_hunks([("", action.content)])
             return Proposal(file_diff(name if before.existed else None, name, hunks), "inferred", _UNSEEN)
-    elif action.notebook_cell is not None:
-        note = f"cell {action.notebook_cell or '(new)'} of a notebook: its place in the file is not known"
-        return Proposal(file_diff(name, name, guessed_hunks(_pairs(action))), "inferred", note)
     else:
         placed = place(before, action, agent)
         if placed is None:
-            return Proposal(file_diff(name, name, guessed_hunks(_pairs(action))), "inferred", _UNSEEN)
+            return Proposal(file_diff(name, name, guessed_hunks(_pairs(action))), "inferred", _unplaced(action))
         if placed == "partly":
             return Proposal(file_diff(name, name, hunks_of(before).text), "inferred", _PARTLY)
     hunks_text, is_loose = hunks_of(before)
@@ -66,9 +63,16 @@ def _change(name: str, action: Action, before: Sheet, agent: Agent) -> Proposal:
     return Proposal(diff, action.certainty)
 
 
+def _unplaced(action: Action) -> str:
+    cell = next((edit.cell for edit in action.replacements if edit.cell), None)
+    if cell is None:
+        return _UNSEEN
+    return f"cell {cell.name or '(new)'} of a notebook: its place in the file is not known"
+
+
 def _makes_file(action: Action, before: Sheet) -> bool:
     first: Replacement | None = action.replacements[0] if action.replacements else None
-    return before.exists is None and first is not None and not first.old and not first.whole_lines
+    return before.exists is None and first is not None and makes_file(first)
 
 
 def _deletion(name: str, before: Sheet, certainty: Certainty) -> Proposal:

@@ -62,7 +62,12 @@ class Track(msgspec.Struct):
         text = "".join(line for _, line in lines)
         for action in reversed(self.unseen):
             for replacement in reversed(action.replacements):
-                if replacement.everywhere or not replacement.new.strip() or text.count(replacement.new) != 1:
+                if (
+                    replacement.cell
+                    or replacement.everywhere
+                    or not replacement.new.strip()
+                    or text.count(replacement.new) != 1
+                ):
                     return False
                 text = text.replace(replacement.new, replacement.old)
         sheet = Sheet.seen(list(enumerate(split_lines(text), 1)), len(split_lines(text)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocproxy.agents.base import Action, Replacement
+from ocproxy.agents.base import Action, Cell, Replacement
 from ocproxy.agents.claude_code import AGENT as CLAUDE
 from ocproxy.agents.generic import AGENT as GENERIC
 from ocproxy.agents.patches import parse_patch
@@ -36,7 +36,7 @@ def test_claude_codes_own_tools() -> None:
     assert _claude("MultiEdit", file_path="/a", edits=edits) == (Action(EDIT, "/a", replacements=two),)
     assert _claude("Grep", pattern="x", path="/d") == (Action(EventType.SEARCH, "/d", command="x"),)
     (cell,) = _claude("NotebookEdit", notebook_path="/n.ipynb", cell_id="c1", new_source="1")
-    assert (cell.notebook_cell, cell.certainty) == ("c1", "inferred")
+    assert cell.replacements == (Replacement("", "1", cell=Cell("c1")),)
 
 
 @pytest.mark.parametrize("name", ["Agent", "Task", "TodoWrite", "WebFetch", "ToolSearch", "Skill", "ExitPlanMode"])
