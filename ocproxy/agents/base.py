@@ -96,6 +96,7 @@ class Answer(msgspec.Struct, frozen=True):
     altered: bool = False  # applied, but not as the tool use says (the user changed the proposal)
     stale: bool = False  # applied, and the file had been changed since it was last read
     by_path: dict[str, Literal["applied", "failed"]] = {}  # when one result answers for several files
+    each: tuple[Answer, ...] = ()  # one for each of the use's actions, when one result answers them apart
     new_cell: str | None = None  # edit of a notebook: the name of the cell that was put in
     background: str | None = None  # bash: it was started, and its end is told under this id (see `News`)
 

@@ -71,16 +71,53 @@ def answer(use: ToolUse, text: str, status: Status, note: str | None) -> Answer:
     """What the result of a tool of any MCP server says, and what a file holds when it is this server's read."""
     if status is not Status.APPLIED:
         return Answer(status, note=note, missing=text.startswith(_MISSING))
-    content = _content(text) if tool_of(use.name) in _READS_TEXT and "tail" not in use.input else None
+    name, content = tool_of(use.name), _content(text)
+    whole = Answer(status, output_bytes=_size(text))
     if content is None:
-        return Answer(status, output_bytes=len(text.encode("utf-8", "replace")))
-    size = len(content.encode("utf-8", "replace"))
+        return whole
+    if name == "read_multiple_files":
+        return msgspec.structs.replace(whole, each=_each(content, paths_of(use.input)))
+    if name not in _READS_TEXT or use.input.get("tail") is not None:
+        return whole
+    if use.input.get("head") is not None:  # the last line's newline is cut off, and what follows is not said
+        return Answer(status, output_bytes=_size(content), lines=tuple(enumerate(content.split("\n"), 1)))
+    return _read(content)
+
+
+def _read(content: str) -> Answer:
     lines = tuple(enumerate(content.split("\n"), 1))
-    if use.input.get("head") is not None:  # the last one's newline is cut off, and what follows is not said
-        return Answer(status, output_bytes=size, lines=lines)
     is_ended = lines[-1][1] == ""
     lines = lines[:-1] if is_ended else lines
-    return Answer(status, output_bytes=size, lines=lines, whole=True, final_newline=is_ended and bool(lines))
+    ends = is_ended and bool(lines)
+    return Answer(Status.APPLIED, output_bytes=_size(content), lines=lines, whole=True, final_newline=ends)
+
+
+def _each(content: str, paths: tuple[str, ...]) -> tuple[Answer, ...]:
+    """The files of `read_multiple_files`: `PATH:\\nCONTENT\\n` or `PATH: Error - REASON`, with lines of --- between.
+
+    None where it is not sure which text is which file's: a content may hold anything.
+    """
+    found: list[Answer] = []
+    rest = content
+    for at, path in enumerate(paths):
+        text = rest
+        if at + 1 < len(paths):
+            text, separator, rest = rest.partition(f"\n---\n{paths[at + 1]}:")
+            if not separator or separator in rest:
+                return ()
+            rest = f"{paths[at + 1]}:{rest}"
+        if text.startswith(reason := f"{path}: Error - "):
+            note = text.removeprefix(reason).strip()
+            found.append(Answer(Status.FAILED, note=note[:300], missing=note.startswith(_MISSING)))
+        elif text.startswith(f"{path}:\n") and text.endswith("\n"):
+            found.append(_read(text[len(path) + 2 : -1]))
+        else:
+            return ()
+    return tuple(found)
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _content(text: str) -> str | None:

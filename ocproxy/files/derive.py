@@ -87,7 +87,8 @@ class FileLedger:
             return []
         use, told = opened
         answer = self._agent.answer(use, result)
-        events = [self._settle(action, event, answer, at) for action, event in told]
+        each = answer.each if len(answer.each) == len(told) else (answer,) * len(told)
+        events = [self._settle(action, event, one, at) for (action, event), one in zip(told, each, strict=True)]
         if answer.background is not None:
             self._running.update((answer.background, event) for event in events if event.event_type is EventType.BASH)
         return events + self._hear(self._agent.news(result, use), at)

@@ -147,6 +147,33 @@ def test_an_mcp_read_is_the_base_of_later_edits() -> None:
     assert "-beta\n+BETA\n" in ledger.session_diff().text
 
 
+def test_one_mcp_read_of_several_files_is_one_event_each_with_what_became_of_it() -> None:
+    ledger = FileLedger("s", WORKDIR, AGENT)
+    messages = said("mcp_and_notebook")
+    reads = [event for event in _play(messages, ledger) if event.tool_use_id == "toolu_s8_t0"]
+    missing = f"ENOENT: no such file or directory, open '{WORKDIR}/missing'"
+    assert [(event.status.value, event.output_bytes, event.note) for event in reads] == [
+        ("applied", len("# A small project\n\nWith two lines.\n"), None),
+        ("failed", None, missing),
+        ("applied", len("zażółć\n\tgęślą\n  jaźń 🚀\n".encode()), None),
+    ]
+    change = {"file_path": f"{WORKDIR}/docs/with space.txt", "old_string": "gęślą", "new_string": "x"}
+    event = _play(_talk(ToolUse("e", "Edit", change)), ledger)[-1]
+    assert event.certainty == "exact"
+    assert event.diff and event.diff.endswith("@@ -1,3 +1,3 @@\n zażółć\n-\tgęślą\n+\tx\n   jaźń 🚀\n")
+
+
+def test_several_files_whose_ends_are_not_sure_are_no_base() -> None:
+    read: list[Part] = [
+        ToolUse("r", "mcp__fs__read_multiple_files", {"paths": ["/a", "/b"]}),
+        ToolResult("r", '{"content":"/a:\\n\\n---\\n/b:\\nx\\n\\n---\\n/b:\\ny\\n"}'),
+    ]
+    edit = ToolUse("e", "Edit", {"file_path": "/b", "old_string": "y", "new_string": "z"})
+    *reads, event = _play(_talk(*read, edit))
+    assert [event.status.value for event in reads] == ["applied", "applied"]
+    assert event.certainty == "inferred"
+
+
 def test_an_edit_of_the_mcp_server_takes_the_first_place_that_fits() -> None:
     read: list[Part] = [
         ToolUse("r", "mcp__fs__read_text_file", {"path": "/w/a"}),
