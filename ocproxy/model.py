@@ -27,9 +27,9 @@ def digest(*parts: str) -> str:
     return state.hexdigest()
 
 
-# Begins the id of a call that its protocol need not name: it tells the calls of one message apart, no more, and comes from
-# name and input, so that the call has the same one in the reply and in every later history. `sessions.call_ids` gives
-# such a call the id under which it is stored.
+# Begins the id of a call that its protocol need not name: it tells the calls of one message apart, no more, and comes
+# from name and input, so that the call has the same one in the reply and in every later history. `sessions.call_ids`
+# gives such a call the id under which it is stored.
 UNNAMED = "noid_"
 
 
@@ -64,7 +64,8 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
 
     `complete` is False when the stream ended inside the arguments: `input` then holds {} and `raw` what came.
     `executor` is "provider" for server tools (web search, code execution, MCP connector), else "agent".
-    Where `id` begins with `UNNAMED`, `alias` is the id that the provider gave, if it did; once stored, the other way round.
+    Where `id` begins with `UNNAMED`, `alias` is the id that the provider gave, if it did; once stored, the other way
+    round.
     """
 
     id: str

@@ -26,6 +26,7 @@ from ocproxy.model import (
     ToolUseRow,
     digest,
 )
+from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step
 
 
@@ -37,6 +38,7 @@ class Conversation:
         self.agent = agent
         self.ledger = FileLedger(row.id, row.workdir, agent)
         self._chain = Chain(row.id)
+        self._call_ids = CallIds()
         self._seq = 0
 
     def restore(self, messages: Sequence[MessageRow]) -> None:
@@ -46,6 +48,7 @@ class Conversation:
         """
         for message in filter(_is_placed, messages):
             self._chain.restore(message.id, message.parent_id, message.key, message.history)
+            self._call_ids.restore(message)
             self._seq = max(self._seq, message.seq + 1)
         self.refold(messages)
 
@@ -91,6 +94,8 @@ class Conversation:
         return step.node.id
 
     def _store(self, message: Message, node: Node, call_id: str, at: datetime, batch: Batch) -> None:
+        parts = self._call_ids.settle(message.parts, node.id, node.parent)
+        message = msgspec.structs.replace(message, parts=parts)
         batch.messages.append(
             MessageRow(
                 id=node.id,

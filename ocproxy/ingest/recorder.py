@@ -222,8 +222,9 @@ def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
             kept.append(message)
             keys.append(key)
     answers = [n for n, message in enumerate(kept, 1) if message.role == "assistant"] or [0]
-    results = [part.tool_use_id for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
-    return Evidence(histories(keys), answers[0], answers[-1], results[:_RESULTS_ASKED])
+    results = [part for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
+    ids = [part.alias or part.tool_use_id for part in results[:_RESULTS_ASKED]]
+    return Evidence(histories(keys), answers[0], answers[-1], ids)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
