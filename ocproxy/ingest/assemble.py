@@ -1,14 +1,38 @@
-"""Journal records to whole exchanges. Keeps what is open; knows where to read again after a restart."""
+"""Journal records to whole exchanges. Keeps what is open; knows where to read again after a restart.
+
+What is kept has a bound. Beyond it the bodies of the largest open exchange are dropped, and read from the journal again
+when it ends: nothing is removed from there that is not behind `resume`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import msgspec
 
+from ocproxy.errors import JournalError
 from ocproxy.exchange import Ended, Exchange, Gap, Kind, Opened, Outcome, Position, Record
 
 # Bytes of one direction of one exchange that are held: twice what the API takes in a request, whose answers are far
 # smaller still. Uploads, downloads and upgraded connections go on for as long as they like; what is beyond is counted.
 MOST_BYTES = 64 * 1024 * 1024
+
+# Bytes that the open exchanges of all journals together hold. Agents' calls have some megabytes at most, so a hundred
+# of them run before anything is read twice.
+MOST_HELD = 256 * 1024 * 1024
+
+# What a piece costs besides its bytes: the object, and its place in a list.
+_PIECE_BYTES = 48
+
+Reread = Callable[[Position], Iterator[tuple[Position, Record]]]
+
+
+class Budget:
+    """What open exchanges may hold together, and what they do hold."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = MOST_HELD if most is None else most
+        self.held = 0
 
 
 class FoundGap(msgspec.Struct, frozen=True):
@@ -36,13 +60,27 @@ class _Open(msgspec.Struct):
     server: list[bytes] = []
     held: dict[int, int] = {}  # bytes, by Kind
     beyond: dict[int, int] = {}
+    cost: int = 0  # memory of all that, approximately
+    dropped: bool = False  # its bodies are in the journal only
+
+    def drop(self) -> None:
+        """Forget the bodies."""
+        self.heads, self.request, self.response, self.client, self.server = [], [], [], [], []
+        self.held, self.beyond, self.cost, self.dropped = {}, {}, 0, True
 
 
 class Assembler:
-    """Assembles the exchanges of the journal with this id. `position` is behind the last record that was fed."""
+    """Assembles the exchanges of the journal with this id. `position` is behind the last record that was fed.
 
-    def __init__(self, journal: str, position: Position) -> None:
+    `reread` gives its records from a position on once more; without it nothing is dropped.
+    """
+
+    def __init__(
+        self, journal: str, position: Position, reread: Reread | None = None, budget: Budget | None = None
+    ) -> None:
         self._journal = journal
+        self._reread = reread
+        self._budget = budget or Budget()
         self._open: dict[int, _Open] = {}
         self._life = 0
         self.position = position
@@ -58,8 +96,23 @@ class Assembler:
 
         Records that cannot be read, and exchanges whose opening was never seen, become gaps. When a new life
         of the relay begins, the exchanges that the former one left open end as `recorder_died`.
+
+        Raises JournalError and OSError when what was dropped cannot be read again: the record was not taken then.
         """
-        start, self.position = self.position, position
+        start = self.position
+        try:
+            return self._feed(start, position, record)
+        except (JournalError, OSError):
+            self.position = start
+            raise
+
+    def release(self) -> None:
+        """Give what is held back to the budget: this assembler is not used any more."""
+        self._budget.held -= sum(entry.cost for entry in self._open.values())
+        self._open.clear()
+
+    def _feed(self, start: Position, position: Position, record: Record) -> list[Exchange | FoundGap]:
+        self.position = position
         life = record.exchange >> 32
         done: list[Exchange | FoundGap] = []
         if life > self._life:
@@ -68,7 +121,8 @@ class Assembler:
         try:
             if record.kind == Kind.OPENED:
                 opened = msgspec.msgpack.decode(record.payload, type=Opened)
-                self._open.pop(record.exchange, None)  # never twice; if it is, the order above must hold
+                if entry:  # never twice; if it is, the order above must hold
+                    self._forget(record.exchange)
                 self._open[record.exchange] = _Open(start, opened, record.wall_ns, record.wall_ns)
             elif record.kind == Kind.GAP:
                 gap = msgspec.msgpack.decode(record.payload, type=Gap)
@@ -81,10 +135,11 @@ class Assembler:
                     done.append(self._orphan(position, record))
             elif record.kind == Kind.ENDED:
                 ended = msgspec.msgpack.decode(record.payload, type=Ended)
-                del self._open[record.exchange]
                 done.append(self._close(record.exchange, entry, ended, position, record.wall_ns))
+                self._forget(record.exchange)
             else:
-                _collect(entry, record)
+                self._budget.held += _collect(entry, record)
+                self._make_room()
         except msgspec.MsgspecError as error:
             reason = f"a record of the kind {record.kind} cannot be read: {error}"
             done.append(self._lost(position, record, reason))
@@ -99,15 +154,42 @@ class Assembler:
         return FoundGap(self._journal, position, record.wall_ns, gap)
 
     def _bury(self, life: int, position: Position) -> list[Exchange | FoundGap]:
-        self._life = life
-        dead = [number for number in self._open if number >> 32 < life]
+        dead = [(number, entry) for number, entry in self._open.items() if number >> 32 < life]
         ended = Ended(Outcome.RECORDER_DIED, "ocproxy was ended before the exchange was", request_complete=False)
-        return [
-            self._close(number, entry, ended, position, entry.last_ns)
-            for number, entry in [(number, self._open.pop(number)) for number in dead]
-        ]
+        done: list[Exchange | FoundGap] = []
+        for number, entry in dead:
+            done.append(self._close(number, entry, ended, position, entry.last_ns))
+        for number, _ in dead:
+            self._forget(number)
+        self._life = life
+        return done
+
+    def _forget(self, number: int) -> None:
+        self._budget.held -= self._open.pop(number).cost
+
+    def _make_room(self) -> None:
+        """Drop the largest of ours until all fits."""
+        while self._reread is not None and self._budget.held > self._budget.most:
+            largest = max(self._open.values(), key=lambda entry: entry.cost)
+            if not largest.cost:
+                return  # the others have it all
+            self._budget.held -= largest.cost
+            largest.drop()
+
+    def _read_again(self, number: int, entry: _Open, end: Position) -> _Open:
+        """The exchange with its bodies, for the moment."""
+        whole = _Open(entry.start, entry.opened, entry.opened_ns, entry.last_ns, entry.first_byte_ns, gaps=entry.gaps)
+        assert self._reread is not None
+        for place, record in self._reread(entry.start):
+            if place > end:
+                break
+            if record.exchange == number and record.kind not in (Kind.OPENED, Kind.ENDED, Kind.GAP):
+                _collect(whole, record)
+        return whole
 
     def _close(self, number: int, entry: _Open, ended: Ended, position: Position, ended_ns: int) -> Exchange:
+        if entry.dropped:
+            entry = self._read_again(number, entry, position)
         return Exchange(
             journal=self._journal,
             number=number,
@@ -127,7 +209,8 @@ class Assembler:
         )
 
 
-def _collect(entry: _Open, record: Record) -> None:
+def _collect(entry: _Open, record: Record) -> int:
+    """Take a piece. Returns what it costs."""
     entry.last_ns = record.wall_ns
     if record.kind in (Kind.RESPONSE_HEAD, Kind.RESPONSE_BYTES) and entry.first_byte_ns is None:
         entry.first_byte_ns = record.wall_ns
@@ -138,8 +221,8 @@ def _collect(entry: _Open, record: Record) -> None:
         Kind.CLIENT_BYTES: entry.client,
         Kind.SERVER_BYTES: entry.server,
     }
-    if record.kind not in places:  # kinds of newer versions are passed over: the journal keeps them
-        return
+    if entry.dropped or record.kind not in places:  # kinds of newer versions are passed over: the journal keeps them
+        return 0
     room = MOST_BYTES - entry.held.get(record.kind, 0)
     taken = record.payload[:room]
     if taken:
@@ -147,3 +230,6 @@ def _collect(entry: _Open, record: Record) -> None:
         entry.held[record.kind] = MOST_BYTES - room + len(taken)
     if len(taken) < len(record.payload):
         entry.beyond[record.kind] = entry.beyond.get(record.kind, 0) + len(record.payload) - len(taken)
+    cost = len(taken) + _PIECE_BYTES if taken else 0
+    entry.cost += cost
+    return cost

@@ -29,6 +29,9 @@ from ocproxy.model import (
 from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step
 
+# Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
+_LEAST_SIZE, _NODE_BYTES = 4_096, 1_024
+
 
 class Conversation:
     """One session as it stands. Not safe for use by two tasks at once."""
@@ -40,6 +43,7 @@ class Conversation:
         self._chain = Chain(row.id)
         self._call_ids = CallIds()
         self._seq = 0
+        self.size = _LEAST_SIZE  # memory that it takes, approximately: what of files is known came with its messages
 
     def restore(self, messages: Sequence[MessageRow]) -> None:
         """Fold the stored messages of the session, in the order in which they were stored.
@@ -50,6 +54,7 @@ class Conversation:
             self._chain.restore(message.id, message.parent_id, message.key, message.history)
             self._call_ids.restore(message)
             self._seq = max(self._seq, message.seq + 1)
+            self.size += _size_of(message)
         self.refold(messages)
 
     def refold(self, messages: Sequence[MessageRow]) -> None:
@@ -96,27 +101,31 @@ class Conversation:
     def _store(self, message: Message, node: Node, call_id: str, at: datetime, batch: Batch) -> None:
         parts = self._call_ids.settle(message.parts, node.id, node.parent)
         message = msgspec.structs.replace(message, parts=parts)
-        batch.messages.append(
-            MessageRow(
-                id=node.id,
-                session_id=self.row.id,
-                role=message.role,
-                content=content_of(message.parts),
-                parts=[msgspec.to_builtins(_slim(part)) for part in message.parts],
-                created_at=at,
-                parent_id=node.parent,
-                depth=node.depth,
-                key=node.key,
-                history=node.history,
-                call_id=call_id,
-                seq=self._seq,
-            )
+        row = MessageRow(
+            id=node.id,
+            session_id=self.row.id,
+            role=message.role,
+            content=content_of(message.parts),
+            parts=[msgspec.to_builtins(_slim(part)) for part in message.parts],
+            created_at=at,
+            parent_id=node.parent,
+            depth=node.depth,
+            key=node.key,
+            history=node.history,
+            call_id=call_id,
+            seq=self._seq,
         )
+        batch.messages.append(row)
+        self.size += _size_of(row)
         self._seq += 1
         for use in message.parts:
             if isinstance(use, ToolUse) and use.executor == "agent":
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name))
         batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
+
+
+def _size_of(message: MessageRow) -> int:
+    return _NODE_BYTES + len(repr(message.parts))  # repr: as long as the texts in it, and takes whatever they hold
 
 
 def _is_placed(message: MessageRow) -> bool:

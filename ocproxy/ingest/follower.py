@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from ocproxy.exchange import Exchange, Position
-from ocproxy.ingest.assemble import Assembler, FoundGap
+from ocproxy.exchange import Exchange, Position, Record
+from ocproxy.ingest.assemble import Assembler, Budget, FoundGap
 from ocproxy.journal import JournalReader
 from ocproxy.model import IngestPosition
 
@@ -29,14 +30,15 @@ class Follower:
     is what may be stored with the rows of everything that was taken.
     """
 
-    def __init__(self, reader: JournalReader, stored: IngestPosition | None) -> None:
+    def __init__(self, reader: JournalReader, stored: IngestPosition | None, budget: Budget | None = None) -> None:
         self.reader = reader
         self.stored = stored
         self.position = stored or IngestPosition(reader.id, str(_BEGINNING), str(_BEGINNING))
         self.read_ns = 0
         self.is_at_end = True
         self._done = Position.parse(stored.position) if stored else None
-        self._assembler = Assembler(reader.id, Position.parse(stored.resume) if stored else _BEGINNING)
+        start = Position.parse(stored.resume) if stored else _BEGINNING
+        self._assembler = Assembler(reader.id, start, self._reread, budget)
         self._waiting: deque[Told] = deque()
         self._waiting_bytes = 0
 
@@ -54,6 +56,7 @@ class Follower:
             # What ended at or before the stored position is in the database.
             if done and (self._done is None or position > self._done):
                 place = self._place()
+                self._waiting_bytes += sum(_size(item) for item in done)
                 self._waiting += [Told(self.read_ns, self.reader.id, item, place) for item in done]
             if self._waiting_bytes >= most_bytes or len(self._waiting) >= most_items:
                 self.is_at_end = False
@@ -72,6 +75,15 @@ class Follower:
             self._rest()
         return taken
 
+    def close(self) -> None:
+        self.reader.close()
+        self._assembler.release()
+
+    def _reread(self, position: Position) -> Iterator[tuple[Position, Record]]:
+        """By a reader of its own: ours is in the middle of reading."""
+        with JournalReader(self.reader.folder) as reader:
+            yield from reader.follow(position if position > _BEGINNING else None)
+
     def _rest(self) -> None:
         """Nothing waits: all that was read counts as stored."""
         self._waiting_bytes = 0
@@ -79,3 +91,10 @@ class Follower:
 
     def _place(self) -> IngestPosition:
         return IngestPosition(self.reader.id, str(self._assembler.position), str(self._assembler.resume))
+
+
+def _size(item: Exchange | FoundGap) -> int:
+    """Its bytes: they may have been read long before, and wait now."""
+    if isinstance(item, FoundGap):
+        return 0
+    return len(item.request) + len(item.response) + len(item.client_bytes) + len(item.server_bytes)

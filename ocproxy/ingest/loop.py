@@ -23,7 +23,7 @@ import msgspec
 
 from ocproxy.errors import JournalError, StoreError
 from ocproxy.exchange import Exchange, Position
-from ocproxy.ingest.assemble import FoundGap
+from ocproxy.ingest.assemble import Budget, FoundGap
 from ocproxy.ingest.follower import Follower
 from ocproxy.ingest.interpret import Interpretation, interpret
 from ocproxy.ingest.recorder import Recorder, moment
@@ -56,6 +56,7 @@ class Ingest:
         self._batch_calls = batch_calls
         self._poll = poll_ms / 1000
         self._recorder = Recorder(store)
+        self._budget = Budget()
         self._journals: dict[Path, Follower] = {}
         self._unreadable: dict[Path, JournalError] = {}
         self._positions_at = 0.0
@@ -123,7 +124,7 @@ class Ingest:
         """Forget what is ahead of the store: the positions there say where to read again."""
         self._recorder.forget()
         for journal in self._journals.values():
-            journal.reader.close()
+            journal.close()
         self._journals.clear()
 
     async def _cycle(self) -> int:
@@ -161,7 +162,7 @@ class Ingest:
                 except JournalError as error:
                     self._unreadable[folder] = error
                 else:
-                    self._journals[folder] = Follower(reader, stored.get(reader.id))
+                    self._journals[folder] = Follower(reader, stored.get(reader.id), self._budget)
 
     async def _store_items(self, items: list[Exchange | FoundGap]) -> None:
         """Record the items and commit them with the positions they came from: one transaction, whatever fails."""

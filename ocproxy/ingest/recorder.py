@@ -30,6 +30,8 @@ from ocproxy.store.base import HistoryMatch, Store
 
 # Sessions held in memory. An evicted one is folded again from the database when its next call comes.
 _SESSIONS_HELD = 128
+# And what they take together. A long day of one agent is some megabytes; what is larger is folded more often.
+_BYTES_HELD = 128 * 1024 * 1024
 
 # Enough to recognise a session in a list; the message itself has it all.
 _PROMPT_CHARACTERS = 200
@@ -44,6 +46,7 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._held: OrderedDict[str, Conversation] = OrderedDict()
+        self._ahead: set[str] = set()  # sessions in memory that are ahead of the store
         self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
         self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
 
@@ -51,13 +54,22 @@ class Recorder:
         """The batch is in the store."""
         self._uses.clear()
         self._known.clear()
-        while len(self._held) > _SESSIONS_HELD:
-            self._held.popitem(last=False)
+        self._ahead.clear()
+        self._evict()
 
     def forget(self) -> None:
         """Drop all that is held: it may not be what the store has. Nothing is lost, sessions are folded anew."""
         self._held.clear()
         self.committed()
+
+    def _evict(self) -> None:
+        """Forget the sessions that were used least recently, while they are too many or too large; but the last one."""
+        size = sum(session.size for session in self._held.values())
+        while len(self._held) > 1 and (len(self._held) > _SESSIONS_HELD or size > _BYTES_HELD):
+            oldest = next(iter(self._held))
+            if oldest in self._ahead:
+                return  # and so are all behind it
+            size -= self._held.pop(oldest).size
 
     async def record(self, item: Interpretation, batch: Batch) -> None:
         """Add the rows of one exchange to `batch`. Raises StoreBusy or StoreError with `batch` as it was; what is held
@@ -137,6 +149,7 @@ class Recorder:
 
     async def _open(self, session_id: str, item: Interpretation) -> Conversation:
         """The session, from memory, from the store, or new."""
+        self._ahead.add(session_id)
         if session_id in self._held:
             self._held.move_to_end(session_id)
             return self._held[session_id]
@@ -150,6 +163,7 @@ class Recorder:
         if session_id in rows:
             conversation.restore(await self._store.messages(session_id))
         self._held[session_id] = conversation
+        self._evict()
         return conversation
 
     # --- what the call adds
