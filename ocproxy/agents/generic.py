@@ -135,7 +135,9 @@ class Generic:
         if isinstance(part, ToolResult):
             return ["result", part.tool_use_id]
         if isinstance(part, Media):
-            return ["media", part.kind, digest(_canonical(_without_cache_control(part.raw)))]
+            # OpenAI's answers in audio come whole and are sent back by their id alone.
+            id = part.raw.get("id") if isinstance(part.raw, dict) else None
+            return ["media", part.kind, digest(_canonical(id or _without_cache_control(part.raw)))]
         if isinstance(part, Opaque):
             return ["opaque", part.kind, digest(_canonical(_without_cache_control(part.raw)))]
         assert isinstance(part, Reasoning)

@@ -11,14 +11,11 @@ from __future__ import annotations
 import msgspec
 
 from ocproxy.errors import DecodeError
-from ocproxy.model import Json, Opaque, Part, Problem, ToolUse, digest
+from ocproxy.model import UNNAMED, Json, Opaque, Part, Problem, ToolUse, digest
 from ocproxy.protocols import json_value
 from ocproxy.protocols.problems import note
 
 Fields = dict[str, Json]
-
-# Begins the ids of calls that came without one.
-MADE_ID = "noid_"
 
 
 class GrowingCall:
@@ -155,7 +152,7 @@ def read_calls(calls: Json, problems: list[Problem], *, ended: bool = True) -> l
     parts = [_read_call(call, ended, problems) for call in calls]
     made: dict[str, int] = {}
     for at, part in enumerate(parts):  # two equal calls without ids are two calls
-        if isinstance(part, ToolUse) and part.id.startswith(MADE_ID):
+        if isinstance(part, ToolUse) and part.id.startswith(UNNAMED):
             made[part.id] = made.get(part.id, 0) + 1
             if made[part.id] > 1:
                 parts[at] = msgspec.structs.replace(part, id=f"{part.id}_{made[part.id]}")
@@ -257,4 +254,4 @@ def _decode(raw: str, problems: list[Problem]) -> Json:
 def _made_id(name: str, given: Json) -> str:
     """An id for a call without one: the same in the reply and wherever the client sends the call again, however it
     writes the arguments."""
-    return MADE_ID + digest(name, msgspec.json.encode(given, order="deterministic").decode())
+    return UNNAMED + digest(name, msgspec.json.encode(given, order="deterministic").decode())

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ocproxy.model import Json, Message, ModelRequest, Part, Problem, Text, ToolResult, ToolUse
-from ocproxy.protocols.openai_chat_calls import MADE_ID
+from ocproxy.model import UNNAMED, Json, Message, ModelRequest, Part, Problem, Text, ToolResult, ToolUse
 from ocproxy.protocols.openai_chat_parts import plain_text, read_assistant, read_content
 from ocproxy.protocols.problems import note
 
@@ -144,7 +143,7 @@ class _History:
             self._waiting = [use for use in self._waiting if use.id != id]
             return id
         for use in self._waiting:
-            if use.id.startswith(MADE_ID) and name in (None, "", use.name):
+            if use.id.startswith(UNNAMED) and name in (None, "", use.name):
                 self._waiting.remove(use)
                 return use.id
         if len(self._waiting) == 1:

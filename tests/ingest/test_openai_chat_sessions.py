@@ -1,0 +1,108 @@
+"""Calls of real clients over OpenAI Chat Completions, through the ingest: one session, and every message once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ocproxy.config import Journal
+from ocproxy.exchange import Ended, Kind, Opened, Outcome
+from ocproxy.ingest.loop import Ingest
+from ocproxy.journal import JournalWriter
+from ocproxy.model import CallRow, FileEvent, MessageRow
+from ocproxy.store.base import open_store
+from tests.protocols.corpus import Case, load_cases
+
+pytestmark = pytest.mark.anyio
+BY_NAME = {case.name: case for case in load_cases("openai_chat")}
+Told = tuple[list[list[MessageRow]], list[CallRow], list[FileEvent]]
+
+
+def write(folder: Path, cases: list[Case], outcome: Outcome = Outcome.COMPLETE) -> None:
+    """The exchanges of `cases` in a journal, as the relay writes them."""
+    writer = JournalWriter.open(folder, Journal())
+    for case in cases:
+        number, exchange = writer.next_exchange(), case.exchange
+        head = exchange.opened.head
+        opened = Opened(head, exchange.opened.target, "openai", "http://127.0.0.1:1", "127.0.0.1:2", run="r")
+        writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
+        writer.append(Kind.REQUEST_BYTES, number, exchange.request)
+        writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
+        writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
+        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(outcome)))
+        assert writer.commit()
+    writer.close()
+
+
+async def told(tmp_path: Path, names: list[str], outcome: Outcome = Outcome.COMPLETE) -> Told:
+    """What the store holds of these calls: the messages of each session, the calls and the events."""
+    write(tmp_path / "journal" / "worker-0", [BY_NAME[name] for name in names], outcome)
+    async with await open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        await Ingest(store, tmp_path / "journal").catch_up()
+        sessions = sorted(await store.summaries(), key=lambda summary: (summary.row.created_at, summary.row.id))
+        messages = [await store.messages(summary.row.id) for summary in sessions]
+        return messages, list(await store.calls()), list(await store.file_events())
+
+
+def is_a_line(messages: list[MessageRow]) -> bool:
+    """Whether each message follows the one before it: nothing forked, nothing doubled."""
+    parents = [None, *(message.id for message in messages)]
+    return [message.parent_id for message in messages] == parents[:-1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["first_call", "tool_results"],
+        ["first_call", "resent_by_sdk"],
+        ["mini_first", "mini_second"],
+        ["qwen_first", "qwen_second"],
+        ["langchain_first", "langchain_second", "langchain_third"],
+        ["openai_agents_first", "openai_agents_second"],
+    ],
+    ids=lambda names: names[-1],
+)
+async def test_the_next_call_continues_the_reply_of_the_one_before(tmp_path: Path, names: list[str]) -> None:
+    (messages,), calls, _ = await told(tmp_path, names)
+    assert is_a_line(messages)
+    own = 2 if names[0] == "qwen_first" else 0  # turns that the client makes up before the first prompt
+    assert [row.role for row in messages[own:]] == ["user", "assistant"] * len(names)
+    assert [call.message_id for call in calls] == [row.id for row in messages if row.role == "assistant"][-len(names) :]
+
+
+async def test_a_session_is_told_by_its_files(tmp_path: Path) -> None:
+    _, _, events = await told(tmp_path, ["langchain_first", "langchain_second", "langchain_third"])
+    assert [(event.event_type.value, event.file_path, event.status.value) for event in events] == [
+        ("read", "/home/user/project/input.txt", "unknown"),
+        ("write", "/home/user/project/short-demo.txt", "applied"),
+    ]
+
+
+async def test_parallel_results_are_one_message_whose_uses_are_all_known(tmp_path: Path) -> None:
+    (messages,), _, events = await told(tmp_path, ["first_call", "tool_results"])
+    results = [part for part in messages[2].parts if part["type"] == "tool_result"]
+    assert [part["tool_use_id"] for part in results] == ["call_a1", "call_a2"]
+    assert {event.tool_use_id for event in events} == {"call_a1", "call_a2"}
+
+
+async def test_a_client_that_hangs_up_behind_done_has_a_complete_call(tmp_path: Path) -> None:
+    _, calls, _ = await told(tmp_path, ["langchain_first"], Outcome.CLIENT_DISCONNECTED)
+    assert [(call.outcome, call.stop_reason) for call in calls] == [("complete", "tool_calls")]
+
+
+async def test_an_answer_that_broke_off_is_kept_as_far_as_it_came(tmp_path: Path) -> None:
+    (messages,), (call,), events = await told(tmp_path, ["drop_inside_arguments"], Outcome.CLIENT_DISCONNECTED)
+    assert (call.outcome, [row.role for row in messages]) == ("client_disconnected", ["user", "assistant"])
+    assert [event.tool_use_id for event in events] == ["call_a1"]
+
+
+async def test_other_endpoints_are_calls_and_no_conversation(tmp_path: Path) -> None:
+    messages, calls, _ = await told(tmp_path, ["models", "embeddings", "text_completion"])
+    assert messages == []
+    assert sorted((call.kind, call.protocol) for call in calls) == [
+        ("models", "openai-chat"),
+        ("other", "openai-chat"),
+        ("other", "openai-chat"),
+    ]
