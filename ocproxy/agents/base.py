@@ -6,6 +6,7 @@ no other agent recognises; subclass `generic.Generic` to change only what differ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from typing import Protocol as Shape
 
@@ -18,6 +19,7 @@ from ocproxy.model import (
     Identity,
     Message,
     ModelRequest,
+    Part,
     Reply,
     Status,
     Text,
@@ -167,6 +169,11 @@ class Agent(Shape):
 
     def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
         """What a text that no model wrote, or the result of `use`, tells of background commands and of the shell."""
+        ...
+
+    def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+        """Files that the agent's program put into a message that no model wrote: their paths, and what it shows of
+        them, as a read's answer. `parts` begin with the last one of the message before, when no model wrote it."""
         ...
 
     def replace(self, text: str, replacement: Replacement) -> str | None:

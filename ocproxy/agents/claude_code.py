@@ -7,6 +7,8 @@ add an agent id of their own. It resends its history with each call and changes 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -114,6 +116,9 @@ class ClaudeCode(Generic):
     def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
         return claude_news.news(said, use)
 
+    def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+        return claude_news.attached(parts)
+
     def replace(self, text: str, replacement: Replacement) -> str | None:
         if replacement.cell is not None:
             return claude_notebooks.replace(text, replacement)
@@ -143,7 +148,7 @@ def _session_in_body(request: ModelRequest | None) -> str | None:
 
 def _workdir(request: ModelRequest | None) -> str | None:
     """What the client itself says in `safeguards`, else the environment text: in the system prompt, in a system message
-    (the last one counts: the folder can change), or in a reminder of the first user message.
+    (the last one counts: the folder can change), or in a reminder before the first answer: mentioned files come first.
     """
     if request is None:
         return None
@@ -153,13 +158,20 @@ def _workdir(request: ModelRequest | None) -> str | None:
         if isinstance(live, str) and live:
             return live
     texts = [_texts(message.parts) for message in reversed(request.messages) if message.role == "system"]
-    texts += [_REMINDER.findall("\n".join(_texts(message.parts))) for message in request.messages[:1]]
+    beginning = takewhile(lambda message: message.role != "assistant", request.messages)
+    texts += [_reminders(message) for message in beginning]
     texts.append(_texts(request.system))
     for pattern in _WORKDIRS:
         for text in (text for group in texts for text in group):
             if found := pattern.search(text):
                 return found[1]
     return None
+
+
+def _reminders(message: Message) -> list[str]:
+    """Those of the message, without the contents of files, which may say anything."""
+    texts = [text for text in _texts(message.parts) if not text.startswith("<system-reminder>\nResult of calling ")]
+    return _REMINDER.findall("\n".join(texts))
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:

@@ -18,10 +18,13 @@ Version 2.0 tells it when asked with BashOutput, later ones with TaskOutput (its
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from ocproxy.agents.base import CommandEnd, News
-from ocproxy.agents.claude_results import reminders_of, without_reminders
-from ocproxy.model import Status, Text, ToolResult, ToolUse
+import msgspec
+
+from ocproxy.agents.base import Answer, CommandEnd, News
+from ocproxy.agents.claude_results import answer, reminders_of, without_reminders
+from ocproxy.model import Part, Status, Text, ToolResult, ToolUse
 
 # How a text of Claude Code's own begins. What it is glued to, and what users write, may quote anything.
 _OWN = (
@@ -60,6 +63,8 @@ _CD = re.compile(
     r"(?:\A|&&|;|\n)\s*cd\s+(?:'([^'\n]+)'|\"([^\"$`\\\n]+)\"|([^\s;&|<>$`~*?\[\]{}'\"()\\-][^\s;&|<>$`*?'\"(){}\\]*))"
     r"\s*(?=&&|;|\n|\Z)"
 )
+_CALLED = re.compile(r"\A<system-reminder>\nCalled the Read tool with the following input: (\{[^\n]*\})\n</system-rem")
+_RESULT, _END = "<system-reminder>\nResult of calling the Read tool:\n", "\n</system-reminder>"
 _GOES = re.compile(r"\b(?:cd|pushd|popd|chdir)\b")
 
 
@@ -78,6 +83,27 @@ def news(said: Text | ToolResult, use: ToolUse | None) -> News:
     if reset := _RESET.search(text):
         return News(told.ended, reset[1])
     return News(told.ended, _gone(use), "inferred")
+
+
+def attached(parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+    """The files that a user's message names with @, or that come back after compaction: Claude Code reads them and puts
+    both, what it called and what came, into reminders. No model asked for it, so it is no tool use.
+    """
+    texts = [part.text.strip() if isinstance(part, Text) else "" for part in parts]
+    found: list[tuple[str, Answer]] = []
+    for call, result in zip(texts, texts[1:], strict=False):
+        called = _CALLED.match(call)
+        if called is None or not result.startswith(_RESULT) or not result.endswith(_END):
+            continue
+        try:
+            given = msgspec.json.decode(called[1])
+        except msgspec.DecodeError:
+            continue
+        path = given.get("file_path")
+        if isinstance(path, str):
+            shown = ToolResult("", result.removeprefix(_RESULT).removesuffix(_END))
+            found.append((path, answer(ToolUse("", "Read", given), shown)))
+    return tuple(found)
 
 
 def _told(text: str) -> News:

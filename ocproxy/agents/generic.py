@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -191,6 +192,9 @@ class Generic:
 
     def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
         return News()
+
+    def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+        return ()
 
     def replace(self, text: str, replacement: Replacement) -> str | None:
         """Exact matching; once means the text is there exactly once. A patch's hunk matches whole lines, the first."""

@@ -43,6 +43,8 @@ class FileLedger:
         self._overwritten: list[tuple[str, Track]] = []
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
+        self._shown: list[tuple[str, Answer]] = []  # files that messages showed
+        self._tail: Sequence[Part] = ()  # the last part of the message before: a file may be named there, shown here
         self._folder: str | None = None  # where the agent's shell stands, when it is not `workdir`
         self._folder_certainty: Certainty = "exact"
 
@@ -105,6 +107,9 @@ class FileLedger:
                 events += self.answered(part, at)
             elif isinstance(part, Text) and role != "assistant":
                 events += self._hear(self._agent.news(part, None), at)
+        if role != "assistant":
+            self._show([*self._tail, *parts])
+        self._tail = parts[-1:] if role != "assistant" else ()
         return events
 
     def session_diff(self) -> SessionDiff:
@@ -126,6 +131,13 @@ class FileLedger:
                 told = {"status": end.status, "exit_code": end.exit_code, "note": end.note}
                 events.append(msgspec.structs.replace(event, **told, updated_at=at))
         return events
+
+    def _show(self, parts: Sequence[Part]) -> None:
+        """Take the files that a message shows. A message that is told again shows what was, not what is."""
+        for path, answer in self._agent.attached(parts):
+            if (path, answer) not in self._shown:
+                self._shown.append((path, answer))
+                self._read(path, answer)
 
     def _located(self, action: Action) -> Action:
         """The action with a path that does not depend on where the shell stands."""

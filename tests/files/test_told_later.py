@@ -231,3 +231,28 @@ def test_a_missing_file_that_an_mcp_server_looked_for_is_known_to_be_missing() -
     ledger = FileLedger("s", "/w", AGENT)
     assert _play(_talk(*read, *write), ledger)[-1].certainty == "exact"
     assert ledger.session_diff().notes == ()
+
+
+def test_files_that_a_prompt_mentions_are_the_base_of_edits() -> None:
+    ledger = FileLedger("s", WORKDIR, AGENT)
+    first, second = _play(said("mentions"), ledger)
+    assert (first.certainty, second.certainty) == ("exact", "exact")
+    assert first.diff and first.diff.endswith("@@ -1,3 +1,3 @@\n alpha\n-beta\n+B\n gamma\n")
+    assert second.diff and "-  jaźń 🚀\n+  x 🚀\n" in second.diff
+    assert ledger.session_diff().notes == ()
+
+
+def test_a_mention_that_is_told_again_shows_what_was() -> None:
+    ledger = FileLedger("s", WORKDIR, AGENT)
+    _play(said("mentions"), ledger)
+    change = {"file_path": f"{WORKDIR}/input.txt", "old_string": "B", "new_string": "C"}
+    event = _play([*said("mentions")[:2], *_talk(ToolUse("again", "Edit", change))], ledger)[-1]
+    assert event.certainty == "exact"
+    assert event.diff and event.diff.endswith("@@ -1,3 +1,3 @@\n alpha\n-B\n+C\n gamma\n")
+
+
+def test_a_model_mentions_nothing() -> None:
+    mention = said("mentions")[1]
+    change = {"file_path": f"{WORKDIR}/input.txt", "old_string": "beta", "new_string": "C"}
+    said_by_model = Message("assistant", mention.parts)
+    assert _play([said_by_model, *_talk(ToolUse("e", "Edit", change))])[-1].certainty == "inferred"
