@@ -27,6 +27,8 @@ from ocproxy.store.base import Store
 
 # Below this the journal may not be able to begin another segment; nothing is lost yet, which is when one wants to know.
 _LOW_DISK_SEGMENTS = 4
+# With less not even a call is recorded whole.
+_FULL_BYTES = 1_000_000
 # What is older is history: still listed, no longer a problem. Losses stay one for a day, so that nobody misses them;
 # a death that was followed by a new start only while it may be the beginning of more.
 _RECENT_LOSS, _RECENT_INCIDENT = timedelta(hours=24), timedelta(minutes=10)
@@ -179,7 +181,14 @@ def _find_unwritable(config: Config) -> Iterator[Facts]:
 def _judge(facts: Facts, config: Config) -> Iterator[Facts]:
     low = _LOW_DISK_SEGMENTS * config.journal.segment_mb * 1024 * 1024
     free = facts["disk_free_bytes"]
-    if free is not None and free < low:
+    if free is not None and free < _FULL_BYTES:
+        effect = "refused" if config.journal.on_full == "refuse" else "forwarded, but not recorded"
+        yield problem(
+            f"the disk of {facts['data_dir']} is full: calls are {effect}",
+            "free some space: recording goes on by itself then, and what is recorded stays; journal.keep_days or"
+            " journal.keep_gb keep the journal small from then on",
+        )
+    elif free is not None and free < low:
         yield problem(
             f"the disk of {facts['data_dir']} is almost full ({free // 1_000_000} MB are free)",
             "free some space, or set journal.keep_days or journal.keep_gb",

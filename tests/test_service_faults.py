@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import socket
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from ocproxy import instance, status
 from ocproxy.cli import app
@@ -24,6 +28,7 @@ from ocproxy.service import answers
 from ocproxy.service.doctor import ask_server, examine
 from ocproxy.service.flush import flush
 from ocproxy.service.rebuild import rebuild
+from ocproxy.store import sql
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +119,32 @@ async def test_a_tail_cut_inside_a_record_is_told_when_nobody_writes(
     assert "segment 1: ends inside a record" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("free", "on_full", "told"),
+    [
+        (4095, "forward", "is full: calls are forwarded, but not recorded"),
+        (0, "refuse", "is full: calls are refused"),
+        (2_000_000, "forward", "is almost full (2 MB are free)"),
+    ],
+)
+async def test_doctor_says_what_a_full_disk_means_and_what_to_do(
+    free: int, on_full: Literal["forward", "refuse"], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(data_dir=str(tmp_path / "data"), journal=Journal(segment_mb=1, on_full=on_full))
+    instance.prepare(config.data_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
+    found = {what: hint for what, hint in (await problems(config)).items() if told in what}
+    assert len(found) == 1 and all("free some space" in (hint or "") for hint in found.values())
+
+
+@pytest.mark.parametrize("reason", ["database or disk is full", "disk I/O error"])
+async def test_a_database_error_of_the_disk_says_so(reason: str) -> None:
+    error = sql._translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError(reason)))
+    assert "free some space on the disk of the database" in (error.hint or "")
+    locked = sql._translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError("database is locked")))
+    assert "try again" in (locked.hint or "")
+
+
 async def test_a_tail_that_is_just_being_written_is_not_told(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,3 +179,21 @@ async def test_neither_flush_nor_doctor_waits_long_for_a_process_that_hangs(conf
         assert time.monotonic() - began < 6
     assert "the control process does not answer" in found and "the relay at" in found
     assert await ask_server(config, hanging, 0.1) is None
+
+
+async def test_of_a_database_that_cannot_be_read_doctor_does_not_pretend_to_know(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_writer(config).close()
+    await asyncio.to_thread(app.main, ["--data-dir", config.data_dir, "doctor"])
+    assert "revision none" in capsys.readouterr().out, "there is none yet"
+    await flush(config, 20)
+    file = status.database_file(config.store_url)
+    assert file is not None
+    file.write_bytes(b"this is no database, and long enough to be taken for one" * 100)
+    found = await problems(config)
+    assert any("not a database" in what for what in found)
+    assert "not everything recorded is in the database" not in found
+    await asyncio.to_thread(app.main, ["--data-dir", config.data_dir, "doctor"])
+    said = capsys.readouterr().out
+    assert "cannot be read" in said and "cannot be told" in said and "not yet in the database" not in said

@@ -46,12 +46,15 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     for journal in facts["journals"]:
         behind = journal["behind_bytes"]
         state = f"{size(behind)} not yet in the database" if behind else "all of it in the database"
+        if "revision" not in facts["database"]:
+            state = "how much of it is in the database cannot be told"
         lines.append(
             ("journal", f"{journal['id'][:8]}: {journal['segments']} segments, {size(journal['bytes'])}, {state}")
         )
     database = facts["database"]
     extent = f", {size(database['bytes'])}" if "bytes" in database else ""
-    lines.append(("database", f"{database['url']}{extent}, revision {database.get('revision') or 'none'}"))
+    revision = f"revision {database['revision'] or 'none'}" if "revision" in database else "cannot be read"
+    lines.append(("database", f"{database['url']}{extent}, {revision}"))
     lines += [("gap", line) for line in _gaps(facts["gaps"])]
     lines += [("incident", f"{clock(i['at'])} {one_line(i['what'])}") for i in facts["incidents"][-_SHOWN:]]
     for name, value in facts["agents"].items():

@@ -44,7 +44,8 @@ async def examine(config: Config) -> status.Facts:
         )
     if running and not serves:
         problems.append(status.problem(f"the relay at {running.url} does not answer", "stop the server and start it"))
-    if not running and any(journal["behind_bytes"] for journal in facts["journals"]):
+    known = "revision" in facts["database"]  # else it could not be read, which is told
+    if not running and known and any(journal["behind_bytes"] for journal in facts["journals"]):
         problems.append(status.problem("not everything recorded is in the database", "ocproxy flush"))
     return facts
 
@@ -90,7 +91,9 @@ def _find_bad_key(config: Config) -> Iterator[status.Facts]:
 async def _examine_files(config: Config) -> status.Facts:
     file = status.database_file(config.store_url)
     if file is not None and not file.exists():
-        return await status.gather(config, None)
+        facts = await status.gather(config, None)
+        facts["database"]["revision"] = None
+        return facts
     try:
         async with await open_store(config.store_url, migrate=False) as store:
             return await status.gather(config, store)

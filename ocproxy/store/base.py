@@ -120,6 +120,16 @@ class Store(Shape):
         ...
 
 
+def way_out(reason: str) -> str | None:
+    """The hint for a database error: of a full disk, where even reading fails (it needs a small file), or of a damaged
+    database."""
+    if any(word in reason for word in ("disk is full", "disk I/O")):
+        return "free some space on the disk of the database; the journal keeps what it could record meanwhile"
+    if any(word in reason for word in ("not a database", "malformed")):
+        return "`ocproxy rebuild` makes it anew from the journal and keeps the old one"
+    return None
+
+
 class Backend(Shape):
     """One kind of database."""
 

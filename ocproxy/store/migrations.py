@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from ocproxy.errors import StoreBusy, StoreError
+from ocproxy.store.base import way_out
 
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
@@ -107,7 +108,9 @@ def current(url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     except sa.exc.DBAPIError as error:
         kind = StoreBusy if "locked" in str(error.orig) else StoreError
-        raise kind(f"the database {target.database} cannot be read: {error.orig}") from None
+        raise kind(
+            f"the database {target.database} cannot be read: {error.orig}", hint=way_out(str(error.orig))
+        ) from None
     finally:
         engine.dispose()
 
@@ -143,6 +146,6 @@ def _run(url: str, action: Callable[[Config], None], what: str) -> None:
             raise StoreBusy(
                 f"cannot {what}: the database is locked", hint="stop whoever uses it, or try again"
             ) from None
-        raise StoreError(f"cannot {what}: {error.orig}") from None
+        raise StoreError(f"cannot {what}: {error.orig}", hint=way_out(str(error.orig))) from None
     except sa.exc.DBAPIError as error:
-        raise StoreError(f"cannot {what}: {error.orig}") from None
+        raise StoreError(f"cannot {what}: {error.orig}", hint=way_out(str(error.orig))) from None

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ocproxy.errors import StoreBusy, StoreError
 from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
 from ocproxy.store import schema
-from ocproxy.store.base import Change, Changes, HistoryMatch, SessionSummary
+from ocproxy.store.base import Change, Changes, HistoryMatch, SessionSummary, way_out
 from ocproxy.store.undisturbed import undisturbed
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -24,6 +24,8 @@ _IDS_AT_ONCE = 500
 
 # The changes kept for those who follow (`tail`): a follower that falls further behind is told how many it missed.
 _CHANGES_KEPT = 20_000
+
+_LATER = "try again when whoever holds it is done; the journal keeps everything meanwhile"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
@@ -253,10 +255,10 @@ def _translate(error: sa.exc.DBAPIError) -> StoreError:
     reason = str(error.orig)
     passing = ("locked", "busy", "disk is full", "disk I/O", "unable to open", "readonly", "read-only")
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and any(word in reason for word in passing):
-        return StoreBusy(f"the database cannot be used for the moment: {reason}", hint="ocproxy goes on trying")
+        return StoreBusy(f"the database cannot be used for the moment: {reason}", hint=way_out(reason) or _LATER)
     if "no such table" in reason or "no such column" in reason:
         return StoreError(f"the database is not up to date: {reason}", hint="run ocproxy db upgrade")
-    return StoreError(f"the database refused: {reason}")
+    return StoreError(f"the database refused: {reason}", hint=way_out(reason))
 
 
 def _first_known(column: sa.Column[Any], name: str) -> Callable[[Any], Any]:
