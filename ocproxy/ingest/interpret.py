@@ -60,6 +60,9 @@ def _interpret(exchange: Exchange) -> Interpretation:
         problems += found
         reply, found = _decode_reply(protocol, path, response)
         problems += found
+    outcome = _outcome(exchange, request, reply)
+    if outcome is not exchange.ended.outcome:  # the client left unread what it does not need, and no more is missing
+        problems = [p for p in problems if p.code != "truncated" or p not in response.problems]
     facts = CallFacts(method, path, headers, exchange.opened.tags, exchange.opened.run, decoded, reply)
     agent = agent_of(facts)
     return Interpretation(
@@ -70,7 +73,7 @@ def _interpret(exchange: Exchange) -> Interpretation:
         kind=agent.kind(facts),
         protocol=protocol.name if protocol else None,
         status=response.head.status if response.head else None,
-        outcome=_outcome(exchange, request, reply),
+        outcome=outcome,
         problems=tuple(dict.fromkeys(problems)),
     )
 

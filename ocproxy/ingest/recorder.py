@@ -279,7 +279,7 @@ def _call_row(
         kind=item.kind.value,
         status=item.status,
         outcome=item.outcome.value,
-        detail=exchange.ended.detail,
+        detail=exchange.ended.detail if item.outcome is exchange.ended.outcome else "",
         started_at=moment(exchange.opened_ns),
         first_byte_at=moment(exchange.first_byte_ns) if exchange.first_byte_ns else None,
         ended_at=moment(exchange.ended_ns),

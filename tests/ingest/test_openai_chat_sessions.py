@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,10 +18,11 @@ from tests.protocols.corpus import Case, load_cases
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {case.name: case for case in load_cases("openai_chat")}
+COMPLETE = Ended(Outcome.COMPLETE)
 Told = tuple[list[list[MessageRow]], list[CallRow], list[FileEvent]]
 
 
-def write(folder: Path, cases: list[Case], outcome: Outcome = Outcome.COMPLETE) -> None:
+def write(folder: Path, cases: list[Case], ended: Ended) -> None:
     """The exchanges of `cases` in a journal, as the relay writes them."""
     writer = JournalWriter.open(folder, Journal())
     for case in cases:
@@ -31,14 +33,15 @@ def write(folder: Path, cases: list[Case], outcome: Outcome = Outcome.COMPLETE) 
         writer.append(Kind.REQUEST_BYTES, number, exchange.request)
         writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
         writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
-        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(outcome)))
+        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(ended))
         assert writer.commit()
     writer.close()
 
 
-async def told(tmp_path: Path, names: list[str], outcome: Outcome = Outcome.COMPLETE) -> Told:
+async def told(tmp_path: Path, cases: Sequence[str | Case], ended: Ended = COMPLETE) -> Told:
     """What the store holds of these calls: the messages of each session, the calls and the events."""
-    write(tmp_path / "journal" / "worker-0", [BY_NAME[name] for name in names], outcome)
+    found = [BY_NAME[case] if isinstance(case, str) else case for case in cases]
+    write(tmp_path / "journal" / "worker-0", found, ended)
     async with await open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         sessions = sorted(await store.summaries(), key=lambda summary: (summary.row.created_at, summary.row.id))
@@ -88,13 +91,19 @@ async def test_parallel_results_are_one_message_whose_uses_are_all_known(tmp_pat
 
 
 async def test_a_client_that_hangs_up_behind_done_has_a_complete_call(tmp_path: Path) -> None:
-    _, calls, _ = await told(tmp_path, ["langchain_first"], Outcome.CLIENT_DISCONNECTED)
-    assert [(call.outcome, call.stop_reason) for call in calls] == [("complete", "tool_calls")]
+    case = BY_NAME["langchain_first"]
+    unread = case.exchange.response.removesuffix(b"0\r\n\r\n")
+    assert unread.endswith(b"[DONE]\n\n\r\n")
+    cut = msgspec.structs.replace(case, exchange=msgspec.structs.replace(case.exchange, response=unread))
+    _, (call,), _ = await told(tmp_path, [cut], Ended(Outcome.CLIENT_DISCONNECTED, "the client went away"))
+    assert (call.outcome, call.detail, call.problems, call.stop_reason) == ("complete", "", [], "tool_calls")
 
 
 async def test_an_answer_that_broke_off_is_kept_as_far_as_it_came(tmp_path: Path) -> None:
-    (messages,), (call,), events = await told(tmp_path, ["drop_inside_arguments"], Outcome.CLIENT_DISCONNECTED)
-    assert (call.outcome, [row.role for row in messages]) == ("client_disconnected", ["user", "assistant"])
+    ended = Ended(Outcome.CLIENT_DISCONNECTED, "the client went away")
+    (messages,), (call,), events = await told(tmp_path, ["drop_inside_arguments"], ended)
+    assert (call.outcome, call.detail) == ("client_disconnected", "the client went away")
+    assert [row.role for row in messages] == ["user", "assistant"]
     assert [event.tool_use_id for event in events] == ["call_a1"]
 
 
