@@ -6,7 +6,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test check test-agents test-faults bench clean
+.PHONY: help demo test check test-agents test-compiled test-faults bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,21 +27,32 @@ check: .venv/ready  ## Formatting, lint, types, the house rules
 test-agents: .venv/ready  ## The latest real agents from npm and PyPI, headless, through ocproxy (needs npm)
 	$(PYTEST) -m real_agents tests/real_agents
 
+test-compiled: .venv/ready .compiled/installed  ## The relay, the journal and whole runs again, as mypyc compiles them for the wheel
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled COMPILED=1 $(PYTEST) -n 2 -o pythonpath=".compiled ." \
+		-m 'not faults and not real_agents and not interpreted' tests/relay tests/journal tests/e2e
+
 test-faults: .venv/ready  ## The long runs: kill -9, locked database, full disk
 	$(PYTEST) -m faults tests/faults
 
-bench: .venv/ready  ## Speed and size, as tables (needs nothing but time; some parts need nginx)
-	for one in bench/*.py; do $(BIN)/python $$one || exit 1; done
+bench: .venv/ready .compiled/installed  ## Speed and size, as tables (needs nothing but time; some parts need nginx)
+	for one in bench/*.py; do PYTHONPATH=$(CURDIR)/.compiled $(BIN)/python $$one || exit 1; done
 
 clean:  ## Remove .venv and all caches
-	rm -rf .venv .agents .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .compiled .agents .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
 
 # What a user gets.
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with venv was found: install one, or make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	OCPROXY_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# What the wheel holds, the relay compiled; made anew when a source changed.
+.compiled/installed: .venv/installed hatch_build.py pyproject.toml $(shell find ocproxy migrations -name '*.py')
+	rm -rf .compiled
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .compiled .
+	@ls .compiled/ocproxy/relay/*.so >/dev/null || { echo "the wheel is not compiled: is there a C compiler?" >&2; exit 1; }
 	@touch $@
 
 # What a developer needs on top (dependency groups: pip 25.1).

@@ -20,7 +20,7 @@ from pathlib import Path
 from ocproxy.config import Journal
 from ocproxy.exchange import Kind
 from ocproxy.journal import JournalWriter
-from ocproxy.journal.records import encode_header, seed_of
+from ocproxy.journal.records import encode_header, encode_times, seed_of
 
 ROUNDS = 7
 SEGMENT_BYTES = 64 << 20
@@ -43,7 +43,7 @@ def write_each(folder: Path, payload: bytes, records: int, turns: int) -> float:
     began = time.process_time()
     for _ in range(turns):
         for _ in range(records):
-            times = (time.time_ns(), time.monotonic_ns())
+            times = encode_times(time.time_ns(), time.monotonic_ns())
             header = encode_header(Kind.RESPONSE_BYTES, 1, times, payload, seed)
             if len(payload) <= 4096:
                 os.write(descriptor, header + payload)
@@ -79,7 +79,7 @@ def copy_into_map(folder: Path, payload: bytes, records: int, turns: int) -> flo
             seed, end = seed_of(JOURNAL), 0
             began = time.process_time()
             for _ in range(turns):
-                times = (time.time_ns(), time.monotonic_ns())
+                times = encode_times(time.time_ns(), time.monotonic_ns())
                 for _ in range(records):
                     header = encode_header(Kind.RESPONSE_BYTES, 1, times, payload, seed)
                     behind = end + len(header)

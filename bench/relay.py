@@ -34,7 +34,7 @@ from bench.tools.load import (
     mock_upstream,
 )
 from bench.tools.report import Results, report
-from bench.tools.targets import Bed, Direct, Nginx, NotReady, Ocproxy, Target, Worker, find_nginx
+from bench.tools.targets import Bed, Direct, Nginx, NotReady, Ocproxy, Target, Worker, find_nginx, relay_form
 
 TARGETS: dict[str, Target] = {
     "direct": Direct(),
@@ -77,7 +77,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ocproxy-bench-", dir=options.scratch) as scratch:
         results = Results(chosen, [target.name for target in targets], {})
         rounds = options.rounds or (1 if options.quick else 3)
-        print(f"{machine()}, journal on {filesystem(Path(scratch))}, rounds: {rounds}\n")
+        print(f"{machine()}, journal on {filesystem(Path(scratch))}, rounds: {rounds}, {relay_form()}\n")
         run(results, targets, rounds, Path(scratch))
     print(report(results))
     if options.raw:

@@ -24,6 +24,8 @@ from ocproxy.relay.settings import WorkerSettings
 
 READY_SECONDS = 30.0  # ocproxy needs about a second, most of it for the database; a busy machine takes longer
 POLL_SECONDS = 0.005
+ROOT = Path(__file__).parents[2]
+COMPILED = ROOT / ".compiled"  # what the wheel holds, the relay compiled (made by make)
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; {user}
 events {{ worker_connections 16384; }}
@@ -181,6 +183,8 @@ def serving(
 ) -> Iterator[tuple[float, list[int]]]:
     """Start `command`; yields the seconds to its first served request and its processes; ends them and their files."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OCPROXY_")}
+    if (COMPILED / "installed").exists():
+        environment["PYTHONPATH"] = str(COMPILED)
     log = folder / "log"
     with log.open("wb") as output, settings.open("rb") as told:
         began = time.monotonic()
@@ -200,6 +204,16 @@ def serving(
         processes.kill(pids if len(pids) > 1 else processes.tree(process.pid))
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def relay_form() -> str:
+    """Which form of the relay is measured, in words."""
+    made = COMPILED / "installed"
+    if not made.exists():
+        return "relay interpreted (`make .compiled/installed` compiles it, as in the wheel)"
+    newest = max(path.stat().st_mtime for path in (ROOT / "ocproxy").rglob("*.py"))
+    old = "; OLDER THAN THE SOURCES, make it anew" if newest > made.stat().st_mtime else ""
+    return f"relay compiled by mypyc, as in the wheel{old}"
 
 
 def serves(port: int) -> bool:

@@ -21,7 +21,8 @@ MAX_PAYLOAD: Final = 1 << 20
 
 _HEADER = Struct("<2sIBBIQQQ")  # magic, crc, kind, version, length, exchange, wall_ns, mono_ns
 _FRONT = Struct("<2sI")
-_REST = Struct("<BBIQQQ")
+_REST = Struct("<BBIQ16s")
+_TIMES = Struct("<QQ")
 HEADER_BYTES: Final = _HEADER.size
 _FRONT_BYTES: Final = _FRONT.size
 assert HEADER_BYTES == 36
@@ -29,9 +30,11 @@ assert HEADER_BYTES == 36
 # Payloads of these kinds are a stream: two records mean the same as one with both payloads.
 STREAMED: Final = frozenset({Kind.REQUEST_BYTES, Kind.RESPONSE_BYTES, Kind.CLIENT_BYTES, Kind.SERVER_BYTES})
 
-_pack_front = _FRONT.pack
-_pack_rest = _REST.pack
-_unpack = _HEADER.unpack_from
+# Final: mypyc then keeps them out of the module's dict, where every look costs as much as packing a number.
+_pack_front: Final = _FRONT.pack
+_pack_rest: Final = _REST.pack
+_unpack: Final = _HEADER.unpack_from
+_checksum: Final = crc32
 
 
 class Damaged(Exception):
@@ -43,21 +46,26 @@ def seed_of(journal: str) -> int:
     return crc32(bytes.fromhex(journal))
 
 
-def encode_header(kind: int, exchange: int, times: tuple[int, int], payload: Buffer, seed: int) -> bytes:
-    """The HEADER_BYTES bytes that stand in front of `payload`. `times` is (wall_ns, mono_ns)."""
-    rest = _pack_rest(kind, VERSION, len(payload), exchange, times[0], times[1])
-    return _pack_front(MAGIC, crc32(payload, crc32(rest, seed))) + rest
+def encode_times(wall_ns: int, mono_ns: int) -> bytes:
+    """What the encoders below take as `times`: all records of one commit have the same."""
+    return _TIMES.pack(wall_ns, mono_ns)
 
 
-def encode_small(kind: int, exchange: int, times: tuple[int, int], payload: Buffer, seed: int) -> bytes:
+def encode_header(kind: int, exchange: int, times: bytes, payload: Buffer, seed: int) -> bytes:
+    """The HEADER_BYTES bytes that stand in front of `payload`."""
+    rest = _pack_rest(kind, VERSION, len(payload), exchange, times)
+    return _pack_front(MAGIC, _checksum(payload, _checksum(rest, seed))) + rest
+
+
+def encode_small(kind: int, exchange: int, times: bytes, payload: Buffer, seed: int) -> bytes:
     """A whole record in one piece, with one checksum over all of it: for payloads that are cheaper copied."""
-    rest = _pack_rest(kind, VERSION, len(payload), exchange, times[0], times[1]) + payload
-    return _pack_front(MAGIC, crc32(rest, seed)) + rest
+    rest = _pack_rest(kind, VERSION, len(payload), exchange, times) + payload
+    return _pack_front(MAGIC, _checksum(rest, seed)) + rest
 
 
 def encode(record: Record, seed: int) -> bytes:
     """A whole record as it stands in the file."""
-    times = (record.wall_ns, record.mono_ns)
+    times = encode_times(record.wall_ns, record.mono_ns)
     return encode_header(record.kind, record.exchange, times, record.payload, seed) + record.payload
 
 

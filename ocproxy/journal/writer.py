@@ -14,7 +14,7 @@ from ocproxy.exchange import Gap, Kind
 from ocproxy.journal.claim import Claim
 from ocproxy.journal.live import NO_SPACE, LiveSegment, WriteFailed, walk
 from ocproxy.journal.losses import Losses
-from ocproxy.journal.records import MAX_PAYLOAD, STREAMED, Buffer, encode_header, encode_small, seed_of
+from ocproxy.journal.records import MAX_PAYLOAD, STREAMED, Buffer, encode_header, encode_small, encode_times, seed_of
 from ocproxy.journal.repair import cut_torn_tail
 from ocproxy.journal.segments import list_segments
 from ocproxy.journal.syncing import Syncer, Verdict
@@ -49,7 +49,7 @@ class JournalWriter:
         self._first = self._number = number  # of the first segment of this life; of the newest one
         self._exchanges = 0
         self._buffers: list[Buffer] = []
-        self._times = (0, 0)
+        self._times = bytes(16)
         self._live: LiveSegment | None = None
         self._suspect = False  # a sync failed: go on in a new segment as soon as one can be made
         self._syncer = Syncer(self._sync_failed)
@@ -115,7 +115,7 @@ class JournalWriter:
         """
         buffers = self._buffers
         if not buffers:
-            self._times = (time.time_ns(), time.monotonic_ns())
+            self._times = encode_times(time.time_ns(), time.monotonic_ns())
         size = len(payload)
         if size <= COPY_BYTES:
             buffers.append(encode_small(kind, exchange, self._times, payload, self._seed))

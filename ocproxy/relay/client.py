@@ -219,8 +219,8 @@ class ClientConnection:
                 data = bytes(self._buffer)
                 self._buffer.clear()
                 self.data_received(data)
-                if self._eof and self.transfer is None and self.transport is not None:
-                    self.transport.close()
+                if self._eof:
+                    self._close_unless_serving()
 
     # --- responses --------------------------------------------------------------------------------
 
@@ -263,6 +263,11 @@ class ClientConnection:
     def close_if_idle(self) -> None:
         """For draining: end a connection that serves nothing."""
         if self.transfer is None and not self._buffer and self.transport is not None:
+            self.transport.close()
+
+    def _close_unless_serving(self) -> None:
+        """The client sends no more: what is left of a request will never be whole."""
+        if self.transfer is None and self.transport is not None:
             self.transport.close()
 
     def _start_linger(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ocproxy.relay.upstream import UpstreamConnection
 
 # Request bytes kept for a second try on a fresh connection: one resent history of an agent (0.1-0.8 MB) fits.
-KEPT_LIMIT = 1 << 20
+KEPT_LIMIT: Final = 1 << 20
 # Request bytes waiting for a connection or for a sync before reading from the client pauses.
-WAITING_LIMIT = 1 << 18
-_encode = msgspec.msgpack.Encoder().encode
-COMPLETE = Outcome.COMPLETE
-_COMPLETE_ENDED = _encode(Ended(outcome=COMPLETE))
+WAITING_LIMIT: Final = 1 << 18
+_encode: Final = msgspec.msgpack.Encoder().encode
+COMPLETE: Final = Outcome.COMPLETE
+_COMPLETE_ENDED: Final = _encode(Ended(outcome=COMPLETE))
 
 
 class Delivery(Taker):

@@ -28,17 +28,27 @@ _FIELDS: dict[bytes, int] = {
     b"anthropic-version": HINT,
     b"x-goog-api-key": HINT,
 }
-TAG_PREFIX = b"x-ocproxy-"
-
-Note = tuple[int, bytes, bytes, bytes]  # what a line is; the line, its name in lower case, its value
+TAG_PREFIX: Final = b"x-ocproxy-"
 
 
-_NOTHING: Final[Note] = (0, b"", b"", b"")
+class Note:
+    """What a line is (0: nothing to the relay); the line, its name in lower case, its value."""
+
+    __slots__ = ("field", "line", "name", "value")
+
+    def __init__(self, field: int, line: bytes, name: bytes, value: bytes) -> None:
+        self.field = field
+        self.line = line
+        self.name = name
+        self.value = value
+
+
+_NOTHING: Final = Note(0, b"", b"", b"")
 # What a line is, by the whole line: most lines of a head were seen in the head before, and a look here costs a tenth of
 # reading one. Beyond 4096 lines of up to 256 bytes (1 MB) the table starts anew.
 LINES: Final = 4096
 LINE_BYTES: Final = 256
-_known: dict[bytes, Note] = {}
+_known: Final[dict[bytes, Note]] = {}
 
 
 def read_lines(lines: list[bytes]) -> list[Note]:
@@ -50,7 +60,7 @@ def read_lines(lines: list[bytes]) -> list[Note]:
         note = known.get(line)
         if note is None:
             note = _read_line(line)
-        if note is not _NOTHING:
+        if note.field:
             notes.append(note)
     return notes
 
@@ -62,7 +72,7 @@ def _read_line(line: bytes) -> Note:
         field = TAG
     else:
         field = _FIELDS.get(lower, CREDENTIAL if may_hold_credential(lower) else 0)
-    note: Note = (field, line, lower, value.strip(b" \t")) if field else _NOTHING
+    note = Note(field, line, lower, value.strip(b" \t")) if field else _NOTHING
     if len(_known) >= LINES:
         _known.clear()
     if len(line) <= LINE_BYTES:

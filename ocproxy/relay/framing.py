@@ -7,10 +7,12 @@ llhttp runs without any leniency. What it accepts beyond RFC 9112 is refused in 
 
 from __future__ import annotations
 
+from typing import Final
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
-HEAD_END = b"\r\n\r\n"
-HEAD_LIMIT = 65536  # bytes of one head: agents send 2-8 KB, cookies at their worst 32 KB; nginx allows 32 KB
+HEAD_END: Final = b"\r\n\r\n"
+HEAD_LIMIT: Final = 65536  # bytes of one head: agents send 2-8 KB, cookies at their worst 32 KB; nginx allows 32 KB
 
 
 class FramingError(Exception):
@@ -99,7 +101,7 @@ class NoBody(Body):
         return 0
 
 
-NO_BODY = NoBody()
+NO_BODY: Final = NoBody()
 
 
 class CountedBody(Body):

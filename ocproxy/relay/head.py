@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from ocproxy.relay.fields import (
     CONNECTION,
@@ -43,12 +43,12 @@ class BadHead(Exception):
 
 # Tokens of Connection that are no field names to remove.
 _NOT_NAMES = frozenset({b"close", b"keep-alive", b"upgrade", b""})
-_NOTHING: frozenset[bytes] = frozenset()
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _NEVER_NAMED = {b"host", b"content-length", b"transfer-encoding"}
 _REQUEST_LINE = re.compile(rb"([A-Z-]+) ([^ \r\n]+) HTTP/1\.([01])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\0\r\n]*)?")
 
-_repeats = Repeats()
+_repeats: Final = Repeats()
 
 
 @lru_cache(maxsize=1024)  # agents ask for the same few targets again and again
@@ -162,23 +162,23 @@ class RequestHead(Head):
             self._cut_named()
 
     def _take(self, note: Note) -> None:
-        field, line, name, value = note
+        field, line = note.field, note.line
         if field == CREDENTIAL:
             self.credentials.append(line)
         elif field == LENGTH:
-            self.length = _length(value)
+            self.length = _length(note.value)
         elif field == HOST:
             if self.host is not None:
                 raise BadHead(400, "the request has more than one Host header")
-            self.host, self.host_line = value, line
+            self.host, self.host_line = note.value, line
         elif field == HINT:
-            self.hints += " " + name.decode("ascii")
-            if is_credential(name):
+            self.hints += " " + note.name.decode("ascii")
+            if is_credential(note.name):
                 self.credentials.append(line)
         elif field == CONNECTION:
-            self._connection(line, value)
+            self._connection(line, note.value)
         elif field == TAG:
-            self.tags[name[len(TAG_PREFIX) :].decode("latin-1")] = value.decode("utf-8", "replace")
+            self.tags[note.name[len(TAG_PREFIX) :].decode("latin-1")] = note.value.decode("utf-8", "replace")
             self.cuts.append(line)
         elif field == HOP:
             self.cuts.append(line)
@@ -283,17 +283,18 @@ class ResponseHead(Head):
             raise FramingError("the status line is not HTTP/1.x NNN REASON")
         self.version, self.status = first
         self.tunnel = self.status == 101
-        for field, name_line, _, value in read_lines(self.lines):
+        for note in read_lines(self.lines):
+            field, line = note.field, note.line
             if field == LENGTH:
-                self.length = _length(value)
+                self.length = _length(note.value)
             elif field == CREDENTIAL or field == HINT:  # a hint may be a key: the redactor knows which
-                self.credentials.append(name_line)
+                self.credentials.append(line)
             elif field == ENCODING:  # in responses llhttp lets anything pass
-                self.chunked = value.lower().rpartition(b",")[2].strip(b" \t") == b"chunked"
+                self.chunked = note.value.lower().rpartition(b",")[2].strip(b" \t") == b"chunked"
             elif field == CONNECTION:
-                self._connection(name_line, value)
+                self._connection(line, note.value)
             elif field == HOP or (field == UPGRADE and self.status != 426):
-                self.cuts.append(name_line)  # 426 must say what it wants, RFC 9110 section 15.5.22
+                self.cuts.append(line)  # 426 must say what it wants, RFC 9110 section 15.5.22
         self.keep_alive = self.version == 1
         if self.tokens:
             self.keep_alive = b"close" not in self.tokens if self.version else b"keep-alive" in self.tokens

@@ -6,13 +6,14 @@ is forwarded is then known but for those digits. llhttp judges each head all the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-_MARK = b"ength: "  # the beginning of Content-Length is written in capitals or not
-_NAME = b"content-length: "
+_MARK: Final = b"ength: "  # the beginning of Content-Length is written in capitals or not
+_NAME: Final = b"content-length: "
 # Heads of agents have 0.5 to 3 KB, and one session uses some five of them. Each is kept three times: 1.5 MB at most.
-HEADS, HEAD_BYTES = 128, 4096
-_DIGITS = 18  # any more is no length
+HEADS: Final = 128
+HEAD_BYTES: Final = 4096
+_DIGITS: Final = 18  # any more is no length
 
 
 class Repeat:

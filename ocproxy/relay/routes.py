@@ -17,10 +17,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-CONTROL = ""  # the name that means: forward to the control process
+CONTROL: Final = ""  # the name that means: forward to the control process
 _RUN = re.compile(rb"/run/([^/?#]+)(?=[/?#]|$)")
 _FIRST = re.compile(rb"/([^/?#]+)(?=[/?#]|$)")
 _GEMINI = re.compile(rb"/v1(?:alpha|beta)\d*(?:/|$)|/models/[^/]+:[A-Za-z]+$")

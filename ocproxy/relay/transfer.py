@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ocproxy.exchange import Outcome
 from ocproxy.relay import replies
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ocproxy.relay.client import ClientConnection
 
 # Up to this many bytes are joined to the head in front of them: one system call instead of two is worth the copy.
-JOIN_LIMIT = 16384
-WHOLE = NoBody()  # a response that came in one chunk, body and all
+JOIN_LIMIT: Final = 16384
+WHOLE: Final = NoBody()  # a response that came in one chunk, body and all
 # The longest round trip to a provider that we reckon with, many times over.
 STALE_SECONDS = 1.0
 
@@ -108,7 +108,10 @@ class Transfer(Delivery):
         try:
             body = self.body
             if body is None:
-                self._read_heads(data)
+                if self.tunnel:
+                    self._pass_through(data)
+                else:
+                    self._read_heads(data)
                 return
             taken = body.take(data)
             if taken < len(data):
@@ -126,11 +129,11 @@ class Transfer(Delivery):
         except FramingError as error:
             self.break_off(502, f"the upstream's response is broken: {error}", Outcome.UPSTREAM_DISCONNECTED)
 
+    def _pass_through(self, data: bytes) -> None:
+        self.tee.append(SERVER_BYTES, self.number, data)
+        self.tee.forward_soon(self, self.client.send, data)
+
     def _read_heads(self, data: bytes) -> None:
-        if self.tunnel:
-            self.tee.append(SERVER_BYTES, self.number, data)
-            self.tee.forward_soon(self, self.client.send, data)
-            return
         self.responded = True
         self.kept = None
         if self.partial:
@@ -157,7 +160,7 @@ class Transfer(Delivery):
             if self.tunnel:
                 self.client.begin_tunnel()
                 if data:
-                    self._read_heads(data)
+                    self._pass_through(data)
                 return
 
     def _take_head(self, data: bytes, end: int) -> bytes:

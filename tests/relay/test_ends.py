@@ -381,6 +381,7 @@ def test_an_upstream_may_think_for_long() -> None:
     run(scenario())
 
 
+@pytest.mark.interpreted
 def test_a_fault_of_our_own_costs_one_exchange(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,6 +399,7 @@ def test_a_fault_of_our_own_costs_one_exchange(
     run(scenario())
 
 
+@pytest.mark.interpreted
 def test_a_fault_of_our_own_in_a_response_costs_one_exchange(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

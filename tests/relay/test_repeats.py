@@ -20,7 +20,10 @@ LINES = [
     b"Host: me\r\nContent-Length: %d \r\n",
     b"Host: me\r\nContent-Length: 0%d\r\nKeep-Alive: 1\r\n",
 ]
-FIELDS = [name for name in RequestHead.__slots__ if name not in ("repeat", "digits")]
+FIELDS = [
+    "chunked", "close", "credentials", "cuts", "hints", "host", "host_line", "length", "method", "tags", "target",
+    "tokens", "upgrade", "upgrade_line", "version",
+]  # fmt: skip
 
 
 def head(lines: bytes, length: int, target: bytes = b"/v1/messages?key=abc") -> bytes:
@@ -36,7 +39,7 @@ def test_a_repeated_head_is_what_it_would_be_read_anew(lines: bytes, host: bytes
                 raw = head(lines, length)
                 repeated, anew = RequestHead.read(raw), RequestHead(raw)
                 assert repeated.length == length
-                for name in (*FIELDS, "tokens", "cuts", "credentials", "version", "chunked", "upgrade_line", "length"):
+                for name in FIELDS:
                     assert getattr(repeated, name) == getattr(anew, name), name
                 assert repeated.redacted(redactor) == anew.redacted(redactor)
                 assert repeated.forwarded(target, host) == anew.forwarded(target, host)

@@ -25,6 +25,7 @@ async def turns(count: int = 30) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.interpreted
 def test_every_byte_is_recorded_before_it_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
