@@ -7,6 +7,9 @@ understood becomes a Problem, an Opaque part, or `complete=False`.
 from __future__ import annotations
 
 from typing import Protocol as Shape
+from typing import runtime_checkable
+
+import msgspec
 
 from ocproxy.model import Delta, ModelRequest, Problem, Reply
 
@@ -40,4 +43,44 @@ class Protocol(Shape):
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
         """A fresh decoder for the response with this head (lower-case names): JSON, event stream or error."""
+        ...
+
+
+class SocketCall(msgspec.Struct, frozen=True):
+    """One call of an upgraded connection. Times are those that were given with its messages."""
+
+    ordinal: int  # from 1, in the order in which the connection's calls ended
+    request: bytes  # a body for `Protocol.decode_request` of the same path, with the whole history where it is known
+    response: bytes  # a body for `Protocol.reply_decoder`
+    began: int
+    answered: int | None  # the first message of the answer
+    ended: int
+    is_ended: bool  # the protocol's own end was seen
+    problems: tuple[Problem, ...] = ()
+
+
+class SocketCalls(Shape):
+    """The messages of one upgraded connection, in the order in which they crossed the wire, put together to calls."""
+
+    problems: list[Problem]  # of messages that belong to no call yet
+
+    def client(self, message: bytes, at: int) -> list[SocketCall]:
+        """Take a message of the client. Returns the calls that it ends."""
+        ...
+
+    def server(self, message: bytes, at: int) -> list[SocketCall]:
+        """Take a message of the server. Returns the calls that it ends."""
+        ...
+
+    def close(self, at: int) -> list[SocketCall]:
+        """The connection is over. Returns the calls that were under way, as far as they came."""
+        ...
+
+
+@runtime_checkable
+class SocketProtocol(Protocol, Shape):
+    """A wire protocol that also speaks over WebSockets: `matches` takes the request that asks for the upgrade."""
+
+    def socket_calls(self) -> SocketCalls:
+        """A fresh one, for one connection."""
         ...

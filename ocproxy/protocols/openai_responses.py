@@ -1,0 +1,191 @@
+"""The OpenAI Responses protocol: `POST …/responses`, what is below it, and the same over a WebSocket.
+
+    POST …/responses                  an answer: JSON, an event stream, or a WebSocket (GET with an upgrade)
+    POST …/responses/input_tokens     counts
+    POST …/responses/compact          the history as fewer items
+    GET  …/responses/ID               an answer made in the background, or once more; POST …/ID/cancel ends it
+
+Source: the API reference, https://platform.openai.com/docs/api-reference/responses, and what clients were seen to send.
+How a WebSocket's messages become calls is in `openai_responses_socket`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from ocproxy.errors import DecodeError
+from ocproxy.model import Delta, Json, ModelRequest, Opaque, Problem, Reply, Text, Usage
+from ocproxy.protocols import json_value
+from ocproxy.protocols.base import Protocol, ReplyDecoder, SocketCalls
+from ocproxy.protocols.form import Form, form_of
+from ocproxy.protocols.openai_responses_items import read_input, read_parts, read_tools, read_usage
+from ocproxy.protocols.openai_responses_parts import Item
+from ocproxy.protocols.openai_responses_reply import error_text, read_response
+from ocproxy.protocols.openai_responses_socket import ResponsesCalls
+from ocproxy.protocols.openai_responses_stream import StreamedReply
+from ocproxy.protocols.problems import note
+
+_POSTED = re.compile(r"/responses(?:/compact|/input_tokens|/resp_[^/]+/cancel)?/?\Z")
+_FETCHED = re.compile(r"/responses/resp_[^/]+(?:/input_items)?/?\Z")
+_REQUEST_FIELDS = {"model", "stream", "instructions", "input", "tools", "previous_response_id"}
+# Of an error page that is not JSON this much is kept for the user.
+_ERROR_PAGE = 500
+
+
+class OpenAIResponses:
+    """`ocproxy.protocols.base.SocketProtocol` for the OpenAI Responses API."""
+
+    name = "openai-responses"
+
+    def matches(self, method: str, path: str, headers: dict[str, str]) -> bool:
+        """By the end of the path, whatever is before it."""
+        if method == "POST":
+            return _POSTED.search(path) is not None
+        if method != "GET":
+            return False
+        if headers.get("upgrade", "").lower() == "websocket":
+            return path.rstrip("/").endswith("/responses")
+        return _FETCHED.search(path) is not None
+
+    def decode_request(self, path: str, body: bytes) -> tuple[ModelRequest | None, list[Problem]]:
+        problems: list[Problem] = []
+        endpoint = _endpoint(path)
+        if endpoint == "retrieve" and not body:
+            return ModelRequest(None, False, (), (), (), endpoint=endpoint), problems
+        try:
+            value = json_value.decode(body, problems)
+        except DecodeError as error:
+            note(problems, "bad_json", f"the request body is not JSON: {error}")
+            return None, problems
+        if not isinstance(value, dict):
+            note(problems, "wrong_type", "the request body is not an object")
+            return None, problems
+        return _read_request(endpoint, value, problems), problems
+
+    def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
+        return _ReplyDecoder(path, status, headers.get("content-type", ""))
+
+    def socket_calls(self) -> SocketCalls:
+        return ResponsesCalls()
+
+
+def _endpoint(path: str) -> str:
+    path = path.partition("?")[0].rstrip("/")
+    if path.endswith("/responses/input_tokens"):
+        return "count_tokens"
+    if path.endswith("/responses/compact"):
+        return "compact"
+    return "generate" if path.endswith("/responses") else "retrieve"
+
+
+def _read_request(endpoint: str, value: Item, problems: list[Problem]) -> ModelRequest:
+    params = {key: field for key, field in value.items() if key not in _REQUEST_FIELDS}
+    model, stream, before = (value.get(key) for key in ("model", "stream", "previous_response_id"))
+    if not isinstance(model, str | None):
+        note(problems, "wrong_type", "model is not text")
+        params["model"] = model
+    if not isinstance(stream, bool | None):
+        note(problems, "wrong_type", "stream is not a boolean")
+        params["stream"] = stream
+    if not isinstance(before, str | None):
+        note(problems, "wrong_type", "previous_response_id is not text")
+        params["previous_response_id"] = before
+    messages, brought = read_input(value.get("input"), problems)
+    last = messages[-1].parts[-1] if messages and messages[-1].parts else None
+    if endpoint == "generate" and isinstance(last, Opaque) and last.kind == "compaction_trigger":
+        endpoint = "compact"
+    if endpoint == "generate" and value.get("generate") is False:
+        endpoint = "prewarm"  # nothing is to be generated: the provider gets ready for what follows
+    return ModelRequest(
+        model=model if isinstance(model, str) else None,
+        stream=stream is True,
+        system=_read_instructions(value.get("instructions"), problems),
+        messages=messages,
+        tools=(*read_tools(value.get("tools"), problems), *brought),
+        params=params,
+        endpoint=endpoint,
+        continues=before if isinstance(before, str) else msgspec.UNSET,
+    )
+
+
+def _read_instructions(value: Json, problems: list[Problem]) -> tuple[Text | Opaque, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (Text(value),)
+    if isinstance(value, list):  # as responses repeat them
+        return tuple([p for item in value for p in read_parts(item, problems) if isinstance(p, Text | Opaque)])
+    note(problems, "wrong_type", "instructions is not text")
+    return (Opaque("instructions", value),)
+
+
+class _ReplyDecoder:
+    """Waits for the first bytes to know the form of the body, then decodes it."""
+
+    def __init__(self, path: str, status: int, content_type: str) -> None:
+        self.problems: list[Problem] = []
+        self._endpoint = _endpoint(path)
+        self._status = status
+        self._content_type = content_type
+        self._form: Form | None = None
+        self._pieces: list[bytes] = []
+        self._stream: StreamedReply | None = None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        if self._stream is not None:
+            return self._stream.feed(data)
+        self._pieces.append(data)
+        if self._form is not None:
+            return []
+        return self._decide(ended=False)
+
+    def close(self) -> Reply:
+        if self._form is None:
+            self._decide(ended=True)
+        if self._stream is not None:
+            return self._stream.close()
+        body = b"".join(self._pieces)
+        if self._form == "json":
+            return self._read_json(body)
+        if self._status >= 400:
+            return Reply(error=self._page(body))
+        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
+        note(self.problems, "bad_reply", reason)
+        return Reply(complete=False)
+
+    def _decide(self, *, ended: bool) -> list[Delta]:
+        start = b"".join(self._pieces)
+        self._pieces = [start]
+        self._form = form_of(start, self._content_type, ended=ended)
+        if self._form != "events":
+            return []
+        self._stream = StreamedReply(self.problems)
+        return self._stream.feed(start)
+
+    def _read_json(self, body: bytes) -> Reply:
+        try:
+            value = json_value.decode(body, self.problems)
+        except DecodeError as error:
+            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
+            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+        if not isinstance(value, dict):
+            note(self.problems, "wrong_type", "the response body is not an object")
+            return Reply(error=self._page(body) if self._status >= 400 else None, extra={"body": value})
+        if self._status >= 400 or ("error" in value and "output" not in value and value["error"] is not None):
+            return Reply(error=error_text(value), extra={key: value[key] for key in value if key != "error"})
+        if self._endpoint == "count_tokens" and "output" not in value:
+            usage = read_usage({"input_tokens": value.get("input_tokens")}, self.problems)
+            extra = {key: field for key, field in value.items() if key != "input_tokens" and field is not None}
+            return Reply(usage=Usage(input=usage.input), extra=extra)
+        if "output" not in value and value.get("object") != "list":
+            note(self.problems, "unknown_reply", "the response body is not a response")
+        return read_response(value, self.problems)
+
+    def _page(self, body: bytes) -> str:
+        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
+        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"
+
+
+PROTOCOL: Protocol = OpenAIResponses()
