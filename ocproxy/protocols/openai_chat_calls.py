@@ -120,7 +120,8 @@ class GrowingCalls:
         if call is None and last is not None and id is None and not name:
             note(problems, "wrong_index", "pieces of a tool call have an index where none began; taken for the last")
             call = last
-        if call is not None and name and call.name and (text or name != call.name) and call.is_whole:
+        begins = text.lstrip().startswith("{") if text else name != call.name if call else False
+        if call is not None and name and call.name and begins and call.is_whole:
             if name != call.name or text != call.arguments:  # calls without ids, or with one id for all
                 call = None
         if call is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,11 +16,12 @@ from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.model import CallRow, FileEvent, MessageRow
 from ocproxy.store.base import open_store
-from tests.protocols.corpus import Case, load_cases
+from tests.protocols.corpus import Case, load_cases, make_exchange
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {case.name: case for case in load_cases("openai_chat")}
 COMPLETE = Ended(Outcome.COMPLETE)
+Json = dict[str, Any]
 Told = tuple[list[list[MessageRow]], list[CallRow], list[FileEvent]]
 
 
@@ -47,6 +50,18 @@ async def told(tmp_path: Path, cases: Sequence[str | Case], ended: Ended = COMPL
         sessions = sorted(await store.summaries(), key=lambda summary: (summary.row.created_at, summary.row.id))
         messages = [await store.messages(summary.row.id) for summary in sessions]
         return messages, list(await store.calls()), list(await store.file_events())
+
+
+def composed(messages: list[Json], reply: Json) -> Case:
+    """One call that is not streamed, of these messages."""
+    request = json.dumps({"model": "m", "messages": messages}).encode()
+    response = json.dumps({"choices": [{"index": 0, "message": reply, "finish_reason": "stop"}]}).encode()
+    heads = [
+        b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(request),
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(response),
+    ]
+    template = BY_NAME["first_call"]
+    return msgspec.structs.replace(template, exchange=make_exchange((heads[0], request), (heads[1], response)))
 
 
 def is_a_line(messages: list[MessageRow]) -> bool:
@@ -114,4 +129,32 @@ async def test_other_endpoints_are_calls_and_no_conversation(tmp_path: Path) -> 
         ("models", "openai-chat"),
         ("other", "openai-chat"),
         ("other", "openai-chat"),
+    ]
+
+
+FUNCTION = {"function_call": {"name": "bash", "arguments": '{"command":"make test"}'}}
+NAMELESS = {"tool_calls": [{"type": "function", "function": FUNCTION["function_call"]}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "result"),
+    [
+        (FUNCTION, {"role": "function", "name": "bash"}),
+        (NAMELESS, {"role": "tool", "name": "bash"}),
+    ],
+    ids=["function_call", "tool_calls without ids"],
+)
+async def test_the_same_call_without_an_id_may_come_twice(tmp_path: Path, asked: Json, result: Json) -> None:
+    history: list[Json] = [{"role": "user", "content": "Run the tests until they pass."}]
+    cases = []
+    for output in ("Error: 1 failed", "Success"):
+        cases.append(composed(history, {"role": "assistant", "content": None, **asked}))
+        history = [*history, {"role": "assistant", **asked}, {**result, "content": output}]
+    cases.append(composed(history, {"role": "assistant", "content": "They pass."}))
+    (messages,), _, events = await told(tmp_path, cases)
+    assert is_a_line(messages)
+    assert [row.role for row in messages] == ["user", "assistant"] * 3
+    assert [(event.command, event.status.value) for event in events] == [
+        ("make test", "failed"),
+        ("make test", "applied"),
     ]
