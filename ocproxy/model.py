@@ -65,7 +65,7 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
     `complete` is False when the stream ended inside the arguments: `input` then holds {} and `raw` what came.
     `executor` is "provider" for server tools (web search, code execution, MCP connector), else "agent".
     Where `id` begins with `UNNAMED`, `alias` is the id that the provider gave, if it did; once stored, the other way
-    round.
+    round. A stored call has an alias too where the provider gave it the id of an earlier one (`call_0` in every reply).
     """
 
     id: str
@@ -267,6 +267,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     agent_version: str | None = None
     run: str | None = None
     prompt: str | None = None  # how its first message begins, for lists
+    parent_certainty: Certainty | None = None  # "inferred": told from the prompt that the parent gave it
     plugin: str | None = None  # the agent plug-in that reads it; agent_name may be the user's own word (a tag)
 
 
@@ -294,6 +295,7 @@ class ToolUseRow(msgspec.Struct, frozen=True):
     tool_use_id: str
     message_id: str
     name: str
+    delegated: str | None = None  # digest of the prompt that it gives a subagent, where only that links the two
 
 
 class PromptRow(msgspec.Struct, frozen=True):
@@ -329,6 +331,7 @@ class CallRow(msgspec.Struct, frozen=True):
     response_bytes: int
     model: str | None = None
     reply_id: str | None = None
+    request_message_id: str | None = None  # the last message of its request: the same for tries of one turn
     message_id: str | None = None  # the assistant message it produced
     prompt_hash: str | None = None
     stop_reason: str | None = None

@@ -141,10 +141,11 @@ NAMELESS = {"tool_calls": [{"type": "function", "function": FUNCTION["function_c
     [
         (FUNCTION, {"role": "function", "name": "bash"}),
         (NAMELESS, {"role": "tool", "name": "bash"}),
+        ({"tool_calls": [{"id": "call_0", **NAMELESS["tool_calls"][0]}]}, {"role": "tool", "tool_call_id": "call_0"}),
     ],
-    ids=["function_call", "tool_calls without ids"],
+    ids=["function_call", "tool_calls without ids", "an id for all calls"],
 )
-async def test_the_same_call_without_an_id_may_come_twice(tmp_path: Path, asked: Json, result: Json) -> None:
+async def test_the_same_call_may_come_twice_without_an_id_of_its_own(tmp_path: Path, asked: Json, result: Json) -> None:
     history: list[Json] = [{"role": "user", "content": "Run the tests until they pass."}]
     cases = []
     for output in ("Error: 1 failed", "Success"):

@@ -70,18 +70,50 @@ def test_calls_with_ids_stay_as_they_are() -> None:
     assert CallIds().settle(parts, "a1", None) == parts
 
 
+def test_an_id_that_was_answered_and_is_asked_again_further_down_is_another_call() -> None:
+    calls = CallIds()
+    assert ids(calls.settle([use(id="call_0")], "a1", "u1")) == ["call_0"]
+    assert ids(calls.settle([result(id="call_0")], "u2", "a1")) == ["call_0"]
+    (second,) = ids(calls.settle([use(id="call_0")], "a2", "u2"))
+    assert ids(calls.settle([result(id="call_0")], "u3", "a2")) == [second]
+    (third,) = ids(calls.settle([use(id="call_0")], "a3", "u3"))
+    assert len({"call_0", second, third}) == 3
+
+
+def test_an_id_that_is_told_again_in_another_branch_is_the_same_call() -> None:
+    calls = CallIds()
+    calls.settle([use(id="toolu_1")], "a1", "u1")
+    calls.settle([result(id="toolu_1")], "u2", "a1")
+    for parent in ("u1", None):
+        assert ids(calls.settle([use(id="toolu_1")], "b1", parent)) == ["toolu_1"]
+        assert ids(calls.settle([result(id="toolu_1")], "b2", "b1")) == ["toolu_1"]
+
+
+def test_an_id_without_an_answer_may_be_told_again() -> None:
+    calls = CallIds()
+    calls.settle([use(id="toolu_1")], "a1", "u1")
+    assert ids(calls.settle([use(id="toolu_1")], "a2", "a1")) == ["toolu_1"]
+
+
 def test_a_restart_goes_on_with_the_ids_that_were_given() -> None:
     calls = CallIds()
     rows: list[MessageRow] = []
-    for message_id, parent, parts in (("a1", None, [use(), use("fc_1", LOOK + "_2")]), ("u2", "a1", [])):
+    told: list[tuple[str, str | None, list[Part]]] = [
+        ("w1", None, [use(id="call_0")]),
+        ("w2", "w1", [result(id="call_0")]),
+        ("a1", "w2", [use(), use("fc_1", LOOK + "_2"), use(id="call_0")]),
+        ("u2", "a1", []),
+    ]
+    for message_id, parent, parts in told:
         settled = calls.settle(parts, message_id, parent)
         rows.append(stored(message_id, parent, settled))
     after = CallIds()
     for row in rows:
         after.restore(row)
-    results = [result(), result(id=LOOK + "_2")]
+    results = [result(), result(id=LOOK + "_2"), result(id="call_0")]
     assert after.settle(results, "u3", "u2") == calls.settle(results, "u3", "u2")
     assert ids(after.settle(results, "u3", "u2"))[1] == "fc_1"
+    assert ids(after.settle([use(id="call_0")], "a4", "u3")) == ids(calls.settle([use(id="call_0")], "a4", "u3"))
 
 
 def stored(id: str, parent: str | None, parts: tuple[Part, ...]) -> MessageRow:
