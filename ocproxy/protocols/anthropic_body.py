@@ -1,0 +1,167 @@
+"""Bodies of the Anthropic Messages API, whoever carries them: the API itself, Bedrock, Vertex.
+
+Source: the API reference, https://platform.claude.com/docs/en/api/messages, and what clients were seen to send.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ocproxy.errors import DecodeError
+from ocproxy.model import Delta, Json, Message, ModelRequest, Problem, Reply, Usage
+from ocproxy.protocols import json_value
+from ocproxy.protocols.anthropic_blocks import read_parts, read_usage
+from ocproxy.protocols.anthropic_stream import StreamedReply, error_text
+from ocproxy.protocols.form import Form, form_of
+from ocproxy.protocols.problems import note
+
+_REQUEST_FIELDS = {"model", "stream", "system", "messages", "tools"}
+_REPLY_FIELDS = {"id", "type", "role", "model", "content", "stop_reason", "usage"}
+_ROLES: tuple[Literal["user", "assistant", "system"], ...] = ("user", "assistant", "system")
+# Of an error page that is not JSON this much is kept for the user.
+_ERROR_PAGE = 500
+
+
+def decode_object(body: bytes, problems: list[Problem]) -> dict[str, Json] | None:
+    """The JSON object that a request body is; None, with a Problem, where it is none."""
+    try:
+        value = json_value.decode(body, problems)
+    except DecodeError as error:
+        note(problems, "bad_json", f"the request body is not JSON: {error}")
+        return None
+    if not isinstance(value, dict):
+        note(problems, "wrong_type", "the request body is not an object")
+        return None
+    return value
+
+
+def read_request(value: dict[str, Json], endpoint: str, problems: list[Problem]) -> ModelRequest:
+    """The request that a body asks. `endpoint` is "generate" or "count_tokens"."""
+    params = {key: field for key, field in value.items() if key not in _REQUEST_FIELDS}
+    model, stream, messages, tools = (value.get(key) for key in ("model", "stream", "messages", "tools"))
+    if not isinstance(model, str | None):
+        note(problems, "wrong_type", "model is not text")
+        params["model"] = model
+    if not isinstance(stream, bool | None):
+        note(problems, "wrong_type", "stream is not a boolean")
+        params["stream"] = stream
+    if not isinstance(messages, list):
+        note(problems, "wrong_type", "messages is not a list")
+        params["messages"] = messages
+    if not isinstance(tools, list | None) or not all(isinstance(tool, dict) for tool in tools or ()):
+        note(problems, "wrong_type", "tools is not a list of objects")
+        params["tools"] = tools
+    return ModelRequest(
+        model=model if isinstance(model, str) else None,
+        stream=stream is True,
+        system=read_parts(value.get("system"), problems),
+        messages=_read_messages(messages, problems) if isinstance(messages, list) else (),
+        tools=tuple([tool for tool in tools if isinstance(tool, dict)]) if isinstance(tools, list) else (),
+        params=params,
+        endpoint=endpoint,
+    )
+
+
+def _read_messages(messages: list[Json], problems: list[Problem]) -> tuple[Message, ...]:
+    found: list[Message] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            note(problems, "wrong_type", "a message is not an object; it is left out")
+            continue
+        name = message.get("role")
+        role = next((role for role in _ROLES if role == name), None)
+        if role is None:
+            note(problems, "unknown_role", f"a message has the role {str(name)[:100]!r}; it is taken for the user's")
+        extra = {key: field for key, field in message.items() if key not in ("role", "content")}
+        found.append(Message(role or "user", read_parts(message.get("content"), problems), extra))
+    return tuple(found)
+
+
+class BodyDecoder:
+    """`ocproxy.protocols.base.ReplyDecoder` of JSON and of server-sent events: the first bytes tell which of them."""
+
+    def __init__(self, endpoint: str, status: int, content_type: str) -> None:
+        self.problems: list[Problem] = []
+        self._endpoint = endpoint
+        self._status = status
+        self._content_type = content_type
+        self._form: Form | None = None
+        self._pieces: list[bytes] = []
+        self._stream: StreamedReply | None = None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        if self._stream is not None:
+            return self._stream.feed(data)
+        self._pieces.append(data)
+        if self._form is not None:
+            return []
+        return self._decide(ended=False)
+
+    def close(self) -> Reply:
+        if self._form is None:
+            self._decide(ended=True)
+        if self._stream is not None:
+            return self._stream.close()
+        body = b"".join(self._pieces)
+        if self._form == "json":
+            return self._read_json(body)
+        return self._read_other(body)
+
+    def _decide(self, *, ended: bool) -> list[Delta]:
+        start = b"".join(self._pieces)
+        self._pieces = [start]
+        self._form = form_of(start, self._content_type, ended=ended)
+        if self._form != "events":
+            return []
+        self._stream = StreamedReply(self.problems)
+        return self._stream.feed(start)
+
+    def _read_json(self, body: bytes) -> Reply:
+        try:
+            value = json_value.decode(body, self.problems)
+        except DecodeError as error:
+            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
+            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and "error" in value[0]:
+            value = value[0]  # as Google sends the errors of streams
+        if not isinstance(value, dict):
+            note(self.problems, "wrong_type", "the response body is not an object")
+            return Reply(error=self._page(body) if self._status >= 400 else None, extra={"body": value})
+        if self._status >= 400 or value.get("type") == "error":
+            rest = {key: field for key, field in value.items() if key not in ("type", "error")}
+            return Reply(error=error_text(value), extra=rest)
+        return self._read_message(value)
+
+    def _read_message(self, value: dict[str, Json]) -> Reply:
+        if self._endpoint == "count_tokens" and "content" not in value:
+            usage = read_usage({"input_tokens": value.get("input_tokens")}, self.problems)
+            extra = {key: field for key, field in value.items() if key != "input_tokens" and field is not None}
+            return Reply(usage=Usage(input=usage.input), extra=extra)
+        if "content" not in value:
+            note(self.problems, "unknown_reply", "the response body is not a message")
+        return Reply(
+            id=self._text(value, "id"),
+            model=self._text(value, "model"),
+            parts=read_parts(value.get("content"), self.problems),
+            stop_reason=self._text(value, "stop_reason"),
+            usage=read_usage(value.get("usage"), self.problems),
+            extra={key: field for key, field in value.items() if key not in _REPLY_FIELDS and field is not None},
+        )
+
+    def _text(self, value: dict[str, Json], field: str) -> str | None:
+        text = value.get(field)
+        if isinstance(text, str | None):
+            return text
+        note(self.problems, "wrong_type", f"{field} of the message is not text")
+        return None
+
+    def _read_other(self, body: bytes) -> Reply:
+        if self._status >= 400:
+            return Reply(error=self._page(body))
+        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
+        note(self.problems, "bad_reply", reason)
+        return Reply(complete=False)
+
+    def _page(self, body: bytes) -> str:
+        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
+        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"
