@@ -267,6 +267,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     agent_version: str | None = None
     run: str | None = None
     prompt: str | None = None  # how its first message begins, for lists
+    parent_certainty: Certainty | None = None  # "inferred": told from the prompt that the parent gave it
     plugin: str | None = None  # the agent plug-in that reads it; agent_name may be the user's own word (a tag)
 
 
@@ -294,6 +295,7 @@ class ToolUseRow(msgspec.Struct, frozen=True):
     tool_use_id: str
     message_id: str
     name: str
+    delegated: str | None = None  # digest of the prompt that it gives a subagent, where only that links the two
 
 
 class PromptRow(msgspec.Struct, frozen=True):
@@ -329,6 +331,7 @@ class CallRow(msgspec.Struct, frozen=True):
     response_bytes: int
     model: str | None = None
     reply_id: str | None = None
+    request_message_id: str | None = None  # the last message of its request: the same for tries of one turn
     message_id: str | None = None  # the assistant message it produced
     prompt_hash: str | None = None
     stop_reason: str | None = None

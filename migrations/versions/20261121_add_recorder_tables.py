@@ -27,6 +27,7 @@ COLUMNS: dict[str, list[tuple[str, Any]]] = {
         ("agent_version", sa.Text),
         ("run", sa.Text),
         ("prompt", sa.Text),
+        ("parent_certainty", sa.Text),
         ("plugin", sa.Text),
     ],
     MESSAGES: [
@@ -79,8 +80,10 @@ def upgrade() -> None:
         sa.Column("tool_use_id", sa.Text(), primary_key=True),
         sa.Column("message_id", sa.Text(), sa.ForeignKey("opencode_messages.id", ondelete="CASCADE"), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("delegated", sa.Text(), nullable=True),
     )
     op.create_index("ix_tool_uses_tool_use_id", "tool_uses", ["tool_use_id"])
+    op.create_index("ix_tool_uses_delegated", "tool_uses", ["delegated"])
     create_calls()
     op.create_table(
         "gaps",
@@ -108,7 +111,8 @@ def upgrade() -> None:
 
 
 def create_calls() -> None:
-    texts = ["run", "agent_name", "protocol", "model", "reply_id", "message_id", "prompt_hash", "stop_reason", "error"]
+    texts = ["run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash"]
+    texts += ["stop_reason", "error"]
     tokens = ["input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning"]
     op.create_table(
         "calls",

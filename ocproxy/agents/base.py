@@ -150,6 +150,11 @@ class Agent(Shape):
         message that must not be part of the conversation at all. Tool uses and results count by their call id only."""
         ...
 
+    def aside(self, message: Message) -> str | None:
+        """The key of a message that is told beside the conversation, because the program puts it before the newest
+        prompt each time (contents of files); `key` is None for it. None: it is no such message."""
+        ...
+
     def spoken(self, text: str) -> str:
         """A text without what the agent's program attached to it by itself (reminders, environment): what was said,
         and what stays the same whenever the text is sent again."""
@@ -174,6 +179,21 @@ class Agent(Shape):
     def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
         """Files that the agent's program put into a message that no model wrote: their paths, and what it shows of
         them, as a read's answer. `parts` begin with the last one of the message before, when no model wrote it."""
+        ...
+
+    def uses_in(self, parts: Sequence[Part]) -> tuple[ToolUse, ...]:
+        """Tool uses that the model wrote into the text of an answer, for agents that offer it no tools. Their ids need
+        only differ within the answer."""
+        ...
+
+    def results_in(self, parts: Sequence[Part], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+        """What became of `uses`, those of the last answer that have no result yet, as far as `parts` tell it: all that
+        was said since by others than the model."""
+        ...
+
+    def delegated(self, use: ToolUse) -> str | None:
+        """The prompt with which a subagent's conversation begins, for agents that do not say whose a subagent is. None
+        for a tool use that starts none."""
         ...
 
     def replace(self, text: str, replacement: Replacement) -> str | None:

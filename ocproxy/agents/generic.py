@@ -76,6 +76,12 @@ _NUMBERED = re.compile(r"\A *(\d{1,9})(?:\t|→)(.*)\Z", re.S)
 _SAYS_CREATED = re.compile(r"\A(?:new )?file created\b|\Acreated (?:a )?new file\b", re.I)
 _EXIT_CODE = re.compile(r"\A\s*(?:exit code|exited with code|process exited with code)[: ]+(-?\d{1,10})\b", re.I)
 
+# Tools that start a subagent, as frameworks and agents name them.
+_DELEGATING = frozenset(
+    "agent call_agent delegate delegate_task dispatch_agent invoke_agent new_task run_subagent"
+    " spawn_agent subagent task".split()
+)
+
 
 class Generic:
     """The fallback agent, and the base of all others."""
@@ -125,6 +131,9 @@ class Generic:
     def key(self, message: Message) -> str | None:
         items = [item for part in message.parts if (item := self.part_key(part)) is not None]
         return _canonical([message.role, items])
+
+    def aside(self, message: Message) -> str | None:
+        return None
 
     def part_key(self, part: Part) -> Json:
         """What of a part counts for the identity of its message; None for nothing."""
@@ -195,6 +204,18 @@ class Generic:
 
     def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
         return ()
+
+    def uses_in(self, parts: Sequence[Part]) -> tuple[ToolUse, ...]:
+        return ()
+
+    def results_in(self, parts: Sequence[Part], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+        return ()
+
+    def delegated(self, use: ToolUse) -> str | None:
+        if use.name.lower().replace("-", "_") not in _DELEGATING:
+            return None
+        prompts = (use.input.get(name) for name in ("prompt", "task", "message", "description"))
+        return next((prompt for prompt in prompts if isinstance(prompt, str) and prompt.strip()), None)
 
     def replace(self, text: str, replacement: Replacement) -> str | None:
         """Exact matching; once means the text is there exactly once. A patch's hunk matches whole lines, the first."""

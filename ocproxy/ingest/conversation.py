@@ -28,6 +28,7 @@ from ocproxy.model import (
 )
 from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step
+from ocproxy.sessions.linker import delegation_key
 
 # Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
 _LEAST_SIZE, _NODE_BYTES = 4_096, 1_024
@@ -41,6 +42,7 @@ class Conversation:
         self.agent = agent
         self.ledger = FileLedger(row.id, row.workdir, agent)
         self._chain = Chain(row.id)
+        self._asides: set[str] = set()  # keys of messages told beside the conversation
         self._call_ids = CallIds()
         self._seq = 0
         self.size = _LEAST_SIZE  # memory that it takes, approximately: what of files is known came with its messages
@@ -51,7 +53,10 @@ class Conversation:
         Those without a key have lost their place in it (a downgrade drops it), and get it back when they are told anew.
         """
         for message in filter(_is_placed, messages):
-            self._chain.restore(message.id, message.parent_id, message.key, message.history)
+            if message.history:
+                self._chain.restore(message.id, message.parent_id, message.key, message.history)
+            else:
+                self._asides.add(message.key)
             self._call_ids.restore(message)
             self._seq = max(self._seq, message.seq + 1)
             self.size += _size_of(message)
@@ -85,7 +90,17 @@ class Conversation:
         for (message, _), step in zip(kept, steps, strict=True):
             if step.is_new:
                 self._store(message, step.node, call_id, at, batch)
+        for message in messages:
+            if (aside := self.agent.aside(message)) is not None:
+                self._store_aside(message, digest("aside", aside), call_id, at, batch)
         return steps[-1].node.id if steps else None
+
+    def _store_aside(self, message: Message, key: str, call_id: str, at: datetime, batch: Batch) -> None:
+        """Each is stored once, behind the messages of its request: it shows how things stand then. It has no place in
+        the tree; without a history nothing links to it."""
+        if key not in self._asides:
+            self._asides.add(key)
+            self._store(message, Node(digest(self.row.id, key), None, key, 0, ""), call_id, at, batch)
 
     def say(self, parts: tuple[Part, ...], after: str | None, call_id: str, at: datetime, batch: Batch) -> str | None:
         """Take a reply to the message `after`. Returns the id of its message, or None where it says nothing."""
@@ -120,7 +135,9 @@ class Conversation:
         self._seq += 1
         for use in message.parts:
             if isinstance(use, ToolUse) and use.executor == "agent":
-                batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name))
+                prompt = self.agent.delegated(use)
+                key = delegation_key(prompt) if prompt else None
+                batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name, key))
         batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
 
 

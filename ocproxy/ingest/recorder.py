@@ -25,7 +25,15 @@ from ocproxy.model import (
     digest,
 )
 from ocproxy.sessions.chain import histories
-from ocproxy.sessions.linker import Evidence, Known, Link, link_by_evidence, link_identified
+from ocproxy.sessions.linker import (
+    Evidence,
+    Known,
+    Link,
+    delegation_key,
+    link_by_evidence,
+    link_identified,
+    link_to_delegator,
+)
 from ocproxy.store.base import HistoryMatch, Store
 
 # Sessions held in memory. An evicted one is folded again from the database when its next call comes.
@@ -35,6 +43,9 @@ _BYTES_HELD = 128 * 1024 * 1024
 
 # Enough to recognise a session in a list; the message itself has it all.
 _PROMPT_CHARACTERS = 200
+
+# In how many texts of a first request a subagent's prompt is looked for.
+_TEXTS_ASKED = 20
 
 # How many of the newest tool results are asked about when a call names no session: the first is nearly always enough.
 _RESULTS_ASKED = 20
@@ -49,11 +60,13 @@ class Recorder:
         self._ahead: set[str] = set()  # sessions in memory that are ahead of the store
         self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
         self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
+        self._delegated: dict[str, list[str]] = {}  # not yet committed: key of a subagent's prompt -> sessions
 
     def committed(self) -> None:
         """The batch is in the store."""
         self._uses.clear()
         self._known.clear()
+        self._delegated.clear()
         self._ahead.clear()
         self._evict()
 
@@ -80,7 +93,7 @@ class Recorder:
             parent = await self._open(link.parent_id, item) if link.parent_id else None
             session = await self._open(link.session_id, item)
         part = Batch()
-        message_id = None
+        asked = said = None
         if parent is not None:
             self._update(parent, item, None, part, is_parent=True)
         if session is not None and link is not None:
@@ -89,17 +102,17 @@ class Recorder:
             if session.is_begun and session.row.workdir != was:
                 about = [row for row in batch.messages if row.session_id == link.session_id]
                 session.refold([*await self._store.messages(link.session_id), *about])
-            message_id = self._converse(session, item, part)
+            asked, said = self._converse(session, item, part)
         prompt = _prompt_row(item)
         part.prompts += [prompt] if prompt else []
-        part.calls.append(_call_row(item, session, message_id, prompt))
+        part.calls.append(_call_row(item, session, prompt, asked, said))
         self._note(part)
         for name in Batch.__struct_fields__:
             getattr(batch, name).extend(getattr(part, name))
 
     def record_bare(self, item: Interpretation, batch: Batch) -> None:
         """Add the call alone, with its problems: what is left when recording it failed."""
-        batch.calls.append(_call_row(item, None, None, None))
+        batch.calls.append(_call_row(item, None, None))
 
     # --- which session
 
@@ -111,12 +124,15 @@ class Recorder:
         evidence = _evidence(item, request)
         known = await self._matches(evidence)
         fitting = await self._fitting({match.session_id for match in known}, item)
-        return link_by_evidence(
+        link = link_by_evidence(
             evidence,
             [Known(match.history, match.session_id, match.answered) for match in known if match.session_id in fitting],
             await self._users(evidence.tool_use_ids, item),
             new_id=item.exchange.call_id,
         )
+        if link.how == "new" and evidence.answered == 0:
+            link = link_to_delegator(link, await self._delegators(item, request))
+        return link
 
     async def _matches(self, evidence: Evidence) -> list[HistoryMatch]:
         """The messages, stored or about to be, that this history passes through, oldest first. What is held knows best
@@ -136,6 +152,14 @@ class Recorder:
         about = {session for id in ids for session in self._uses.get(id, ())}
         fitting = await self._fitting(about, item)
         return {id: found.get(id, set()) | (self._uses.get(id, set()) & fitting) for id in ids}
+
+    async def _delegators(self, item: Interpretation, request: ModelRequest) -> list[str]:
+        """The sessions, stored or about to be, one of whose tool uses gave away a prompt that begins this request."""
+        keys = _prompt_keys(item, request)
+        found = await self._store.delegators(keys, item.identity.agent, item.exchange.opened.run)
+        about = [session for key in keys for session in self._delegated.get(key, ())]
+        fitting = await self._fitting(set(about), item)
+        return found + [session for session in about if session in fitting]
 
     async def _fitting(self, ids: set[str], item: Interpretation) -> set[str]:
         """Those of the sessions that may be continued by this call: of the same agent and the same run."""
@@ -188,6 +212,7 @@ class Recorder:
             abi_thread_id=old.abi_thread_id or identity.thread,
             title=old.title if is_parent else title,
             parent_id=old.parent_id or (link.parent_id if link else None),
+            parent_certainty=old.parent_certainty or (link.parent_certainty if link else None),
             protocol=(item.protocol if is_main else None) or old.protocol,
             model=(request.model if request and is_main else None) or old.model,
             agent_version=identity.version or old.agent_version,
@@ -198,33 +223,42 @@ class Recorder:
         session.update(row)
         part.sessions.append(row)
 
-    def _converse(self, session: Conversation, item: Interpretation, part: Batch) -> str | None:
-        """Add the call's messages and events. Returns the id of the reply's message."""
+    def _converse(self, session: Conversation, item: Interpretation, part: Batch) -> tuple[str | None, str | None]:
+        """Add the call's messages and events. Returns the ids of the request's last message and of the reply's."""
         request, reply, exchange = item.facts.request, item.facts.reply, item.exchange
         if request is None or not is_conversation(item.kind):
-            return None
-        last = session.hear(request.messages, exchange.call_id, moment(exchange.opened_ns), part)
+            return None, None
+        asked = session.hear(request.messages, exchange.call_id, moment(exchange.opened_ns), part)
         if reply is None:
-            return None
-        return session.say(reply.parts, last, exchange.call_id, moment(exchange.ended_ns), part)
+            return asked, None
+        return asked, session.say(reply.parts, asked, exchange.call_id, moment(exchange.ended_ns), part)
 
     def _note(self, part: Batch) -> None:
         """Remember what calls of the same batch may link to."""
         for use in part.tool_uses:
             self._uses.setdefault(use.tool_use_id, set()).add(use.session_id)
+            if use.delegated:
+                self._delegated.setdefault(use.delegated, []).append(use.session_id)
         for row in part.messages:
             match = HistoryMatch(row.history, row.session_id, row.id, False, row.created_at)
             self._known.setdefault(row.history, []).append(match)
 
 
 def _first_words(item: Interpretation) -> str | None:
-    """How the user began: the first line with words in it, of the first message that has one."""
+    """How the user began: the first line with words in it, of the first message of the conversation that has one."""
     for message in item.facts.request.messages if item.facts.request else ():
-        if message.role == "user":
+        if message.role == "user" and item.agent.key(message) is not None:
             for part in message.parts:
                 if isinstance(part, Text) and (said := item.agent.spoken(part.text)):
                     return said.partition("\n")[0][:_PROMPT_CHARACTERS]
     return None
+
+
+def _prompt_keys(item: Interpretation, request: ModelRequest) -> list[str]:
+    """Of all that is said in a first request: a subagent's prompt may stand behind an environment or a role."""
+    texts = [part.text for message in request.messages for part in message.parts if isinstance(part, Text)]
+    said = [spoken for text in texts[:_TEXTS_ASKED] if (spoken := item.agent.spoken(text))]
+    return [delegation_key(text) for text in said]
 
 
 def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
@@ -261,9 +295,15 @@ def _prompt_row(item: Interpretation) -> PromptRow | None:
 
 
 def _call_row(
-    item: Interpretation, session: Conversation | None, message_id: str | None, prompt: PromptRow | None
+    item: Interpretation,
+    session: Conversation | None,
+    prompt: PromptRow | None,
+    asked: str | None = None,
+    said: str | None = None,
 ) -> CallRow:
+    """`asked` is the id of the request's last message, `said` that of the reply's."""
     exchange, reply, request = item.exchange, item.facts.reply, item.facts.request
+    sizes = exchange.sizes or (len(exchange.request), len(exchange.response))
     return CallRow(
         id=exchange.call_id,
         journal=exchange.journal,
@@ -283,11 +323,12 @@ def _call_row(
         started_at=moment(exchange.opened_ns),
         first_byte_at=moment(exchange.first_byte_ns) if exchange.first_byte_ns else None,
         ended_at=moment(exchange.ended_ns),
-        request_bytes=len(exchange.request) + exchange.beyond.get(Kind.REQUEST_BYTES, 0),
-        response_bytes=len(exchange.response) + exchange.beyond.get(Kind.RESPONSE_BYTES, 0),
+        request_bytes=sizes[0] + exchange.beyond.get(Kind.REQUEST_BYTES, 0),
+        response_bytes=sizes[1] + exchange.beyond.get(Kind.RESPONSE_BYTES, 0),
         model=(reply.model if reply else None) or (request.model if request else None),
         reply_id=reply.id if reply else None,
-        message_id=message_id,
+        request_message_id=asked,
+        message_id=said,
         prompt_hash=prompt.hash if prompt else None,
         stop_reason=reply.stop_reason if reply else None,
         error=reply.error if reply else None,

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from ocproxy.model import Identity, digest
+from ocproxy.model import Certainty, Identity, digest
 
 How = Literal["identity", "history", "tool use", "retry", "new"]
 
@@ -36,11 +36,12 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """The decision. `parent_id` is set for a subagent that says whose it is."""
+    """The decision. `parent_id` is set for a subagent that says whose it is, or whose first prompt tells (inferred)."""
 
     session_id: str
     how: How
     parent_id: str | None = None
+    parent_certainty: Certainty | None = None
 
 
 def link_identified(identity: Identity) -> Link | None:
@@ -50,7 +51,7 @@ def link_identified(identity: Identity) -> Link | None:
     if identity.agent_id is None:
         return Link(session_key(identity.agent, identity.session), "identity")
     parent = session_key(identity.agent, identity.session, identity.parent_agent_id)
-    return Link(session_key(identity.agent, identity.session, identity.agent_id), "identity", parent)
+    return Link(session_key(identity.agent, identity.session, identity.agent_id), "identity", parent, "exact")
 
 
 def session_key(agent: str, session: str, agent_id: str | None = None) -> str:
@@ -83,3 +84,16 @@ def link_by_evidence(
             if not message.answered:
                 return Link(message.session_id, "retry")
     return Link(new_id, "new")
+
+
+def link_to_delegator(link: Link, delegators: Sequence[str]) -> Link:
+    """A new conversation that begins with the very prompt that a tool use of another gave away is that one's subagent.
+    `delegators`: sessions with such a tool use, oldest first; the newest is meant."""
+    if link.how != "new" or not delegators:
+        return link
+    return msgspec.structs.replace(link, parent_id=delegators[-1], parent_certainty="inferred")
+
+
+def delegation_key(prompt: str) -> str:
+    """What a prompt given to a subagent is found again by, in the tool use and in the subagent's first message."""
+    return digest("delegated", " ".join(prompt.split()))

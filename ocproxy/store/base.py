@@ -106,6 +106,11 @@ class Store(Shape):
         (`call_0`) are in thousands."""
         ...
 
+    async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:
+        """Sessions of this agent and this run with a tool use that gave a prompt with one of the keys to a subagent,
+        oldest first."""
+        ...
+
     async def matches_of_histories(self, histories: Sequence[str]) -> list[HistoryMatch]:
         """In no order."""
         ...

@@ -56,7 +56,7 @@ SESSIONS = sa.Table(
     sa.Column("created_at", Moment(), nullable=False),
     sa.Column("updated_at", Moment(), nullable=False),
     *[_text(name, optional=True) for name in ("parent_id", "protocol", "model", "agent_version")],
-    *[_text(name, optional=True) for name in ("run", "prompt", "plugin")],
+    *[_text(name, optional=True) for name in ("run", "prompt", "parent_certainty", "plugin")],
     sa.Index("ix_opencode_sessions_opencode_id", "opencode_id"),
     sa.Index("ix_opencode_sessions_parent_id", "parent_id"),
     sa.Index("ix_opencode_sessions_updated_at", "updated_at"),
@@ -114,10 +114,15 @@ TOOL_USES = sa.Table(
     sa.Column("tool_use_id", Words(), primary_key=True),
     sa.Column("message_id", Words(), sa.ForeignKey("opencode_messages.id", ondelete="CASCADE"), nullable=False),
     _text("name"),
+    _text("delegated", optional=True),
     sa.Index("ix_tool_uses_tool_use_id", "tool_use_id"),
+    sa.Index("ix_tool_uses_delegated", "delegated"),
 )
 
-_OPTIONAL = ("run", "agent_name", "protocol", "model", "reply_id", "message_id", "prompt_hash", "stop_reason", "error")
+_OPTIONAL = (
+    "run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash",
+    "stop_reason", "error",
+)  # fmt: skip
 _TOKENS = ("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
 
 CALLS = sa.Table(

@@ -198,6 +198,18 @@ class SqlStore:
         rows = await self._by_ids(query, use.tool_use_id, ids)
         return {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
 
+    async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:
+        use, session, message = schema.TOOL_USES.c, schema.SESSIONS.c, schema.MESSAGES.c
+        query = (
+            sa.select(use.session_id, message.created_at)
+            .join_from(schema.TOOL_USES, schema.SESSIONS, session.id == use.session_id)
+            .join(schema.MESSAGES, message.id == use.message_id)
+            .where(session.agent_name == agent, session.run.is_not_distinct_from(run))
+        )
+        rows = await self._by_ids(query, use.delegated, keys)
+        rows.sort(key=lambda row: (row["created_at"], row["session_id"]))
+        return [row["session_id"] for row in rows]
+
     async def matches_of_histories(self, histories: Sequence[str]) -> list[HistoryMatch]:
         message = schema.MESSAGES.c
         after = schema.MESSAGES.alias("after")
