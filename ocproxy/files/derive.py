@@ -24,6 +24,8 @@ from ocproxy.files.worktree import Sheet
 from ocproxy.model import Certainty, EventType, FileEvent, Part, Status, Text, ToolResult, ToolUse, digest
 
 _CHANGES = {EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE}
+ATTACHED = "attachment"  # in place of a tool's name: the program itself read the file
+_ATTACHED = "put into the message by the agent's program, without a tool use"
 _STALE = "the file had been changed by something else; line numbers are guessed"
 _FOLDER = "relative to a folder that was worked out from a cd"
 _ALTERED = "the user changed the proposal before accepting it; what was written is not known"
@@ -44,6 +46,8 @@ class FileLedger:
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
         self._shown: list[tuple[str, Answer]] = []  # files that messages showed
+        self._written: dict[str, ToolUse] = {}  # uses that an answer's text holds, without result so far
+        self._said: list[Part] = []  # by others than the model since then
         self._tail: Sequence[Part] = ()  # the last part of the message before: a file may be named there, shown here
         self._folder: str | None = None  # where the agent's shell stands, when it is not `workdir`
         self._folder_certainty: Certainty = "exact"
@@ -59,16 +63,9 @@ class FileLedger:
         before: dict[str, Sheet] = {}
         for index, action in enumerate(map(self._located, self._agent.actions(use))):
             proposal = self._propose(action, before)
-            event = FileEvent(
-                id=digest(self._session_id, use.id, str(index)),
-                session_id=self._session_id,
-                message_id=message_id,
-                tool_use_id=use.id,
-                tool_name=use.name,
+            event = msgspec.structs.replace(
+                self._event(use, index, message_id, at),
                 event_type=action.event_type,
-                ordinal=self._ordinal,
-                created_at=at,
-                updated_at=at,
                 certainty=proposal.certainty,
                 file_path=action.path,
                 destination=action.destination,
@@ -76,7 +73,6 @@ class FileLedger:
                 command=action.command,
                 note=proposal.note or action.doubt,
             )
-            self._ordinal += 1
             told.append((action, event))
         self._open[use.id] = (use, told)
         return [event for _, event in told]
@@ -107,8 +103,11 @@ class FileLedger:
                 events += self.answered(part, at)
             elif isinstance(part, Text) and role != "assistant":
                 events += self._hear(self._agent.news(part, None), at)
-        if role != "assistant":
-            self._show([*self._tail, *parts])
+        if role == "assistant":
+            events += self._read_uses(parts, message_id, at)
+        else:
+            events += self._read_results(parts, at)
+            events += self._show([*self._tail, *parts], message_id, at)
         self._tail = parts[-1:] if role != "assistant" else ()
         return events
 
@@ -132,12 +131,40 @@ class FileLedger:
                 events.append(msgspec.structs.replace(event, **told, updated_at=at))
         return events
 
-    def _show(self, parts: Sequence[Part]) -> None:
-        """Take the files that a message shows. A message that is told again shows what was, not what is."""
-        for path, answer in self._agent.attached(parts):
+    def _show(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
+        """The files that a message shows, as read events. A message that is told again shows what was, not what is."""
+        events: list[FileEvent] = []
+        for number, (path, answer) in enumerate(self._agent.attached(parts)):
             if (path, answer) not in self._shown:
                 self._shown.append((path, answer))
+                event = self._event(ToolUse(f"{message_id}/{number}", ATTACHED, {}), 0, message_id, at)
                 self._read(path, answer)
+                told = {"event_type": EventType.READ, "file_path": path, "status": answer.status, "note": _ATTACHED}
+                events.append(msgspec.structs.replace(event, **told))
+        return events
+
+    def _read_uses(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
+        """The events of tool uses that an answer's text holds."""
+        events: list[FileEvent] = []
+        uses = self._agent.uses_in(parts)
+        if uses:
+            self._written.clear()
+            self._said.clear()
+        for use in uses:
+            use = msgspec.structs.replace(use, id=f"{message_id}/{use.id}")
+            self._written[use.id] = use
+            events += self.requested(use, message_id, at)
+        return events
+
+    def _read_results(self, parts: Sequence[Part], at: datetime) -> list[FileEvent]:
+        """The events of such uses, settled."""
+        events: list[FileEvent] = []
+        if self._written:
+            self._said += parts
+            for result in self._agent.results_in(self._said, tuple(self._written.values())):
+                if self._written.pop(result.tool_use_id, None) is not None:
+                    events += self.answered(result, at)
+        return events
 
     def _located(self, action: Action) -> Action:
         """The action with a path that does not depend on where the shell stands."""
@@ -151,6 +178,22 @@ class FileLedger:
         if paths and self._folder_certainty == "inferred":
             return msgspec.structs.replace(action, **paths, certainty="inferred", doubt=_FOLDER)
         return msgspec.structs.replace(action, **paths)
+
+    def _event(self, use: ToolUse, index: int, message_id: str, at: datetime) -> FileEvent:
+        """The next event, to be filled in."""
+        event = FileEvent(
+            id=digest(self._session_id, use.id, str(index)),
+            session_id=self._session_id,
+            message_id=message_id,
+            tool_use_id=use.id,
+            tool_name=use.name,
+            event_type=EventType.READ,
+            ordinal=self._ordinal,
+            created_at=at,
+            updated_at=at,
+        )
+        self._ordinal += 1
+        return event
 
     # --- one action
 

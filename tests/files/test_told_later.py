@@ -235,7 +235,8 @@ def test_a_missing_file_that_an_mcp_server_looked_for_is_known_to_be_missing() -
 
 def test_files_that_a_prompt_mentions_are_the_base_of_edits() -> None:
     ledger = FileLedger("s", WORKDIR, AGENT)
-    first, second = _play(said("mentions"), ledger)
+    *reads, first, second = _play(said("mentions"), ledger)
+    assert {(event.event_type, event.tool_name, event.status) for event in reads} == {("read", "attachment", "applied")}
     assert (first.certainty, second.certainty) == ("exact", "exact")
     assert first.diff and first.diff.endswith("@@ -1,3 +1,3 @@\n alpha\n-beta\n+B\n gamma\n")
     assert second.diff and "-  jaźń 🚀\n+  x 🚀\n" in second.diff

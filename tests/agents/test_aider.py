@@ -1,0 +1,193 @@
+"""aider on its own recorded requests: edits in texts, files in messages, and what the program says of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ocproxy.agents.aider import AGENT
+from ocproxy.agents.base import Replacement
+from ocproxy.model import CallKind, EventType, Message, Status, Text, ToolUse
+from tests.agents.replayed import conversation, events, facts, requests, told
+
+DIFF = "diff"
+FILES = (
+    "I have *added these files to the chat* so you can go ahead and edit them.\n\n"
+    "*Trust this message as the true contents of these files!*\n"
+)
+
+
+def _uses(text: str) -> tuple[ToolUse, ...]:
+    return AGENT.uses_in((Text(text),))
+
+
+def _settled(uses: tuple[ToolUse, ...], *said: str) -> list[Status]:
+    results = {result.tool_use_id: result for result in AGENT.results_in([Text(text) for text in said], uses)}
+    return [AGENT.answer(use, results[use.id]).status if use.id in results else Status.REQUESTED for use in uses]
+
+
+def _main(*texts: str) -> Any:
+    system = {"role": "system", "content": "Act as an expert software developer.\n# *SEARCH/REPLACE block* Rules:"}
+    body = {"model": "m", "messages": [system, *({"role": "user", "content": text} for text in texts)]}
+    return facts("POST", "/v1/chat/completions", {}, body)
+
+
+def test_the_calls_of_a_run_are_known_by_their_prompts() -> None:
+    calls = requests("aider")[:5]
+    assert all(AGENT.recognises(call) for call in calls)
+    assert [AGENT.kind(call) for call in calls] == [
+        CallKind.MAIN,
+        CallKind.COMMIT,
+        CallKind.MAIN,
+        CallKind.COMMIT,
+        CallKind.MAIN,
+    ]
+    assert {(AGENT.identity(call).agent, AGENT.identity(call).session) for call in calls} == {("aider", None)}
+
+
+def test_files_in_messages_are_reads_and_blocks_in_answers_are_edits_each_told_once() -> None:
+    batch = conversation(AGENT, *[call for call in requests("aider")[:5] if AGENT.kind(call) is CallKind.MAIN])
+    assert told(batch) == [
+        "read applied: input.txt",
+        "read applied: no_newline.txt",
+        "read applied: src/app.py",
+        "read applied: README.md",
+        "edit applied: input.txt",
+        "edit applied: notes.md",
+        "edit failed: input.txt",
+        "edit applied: src/app.py",
+        "read applied: src/app.py",
+        "read applied: input.txt",
+        "read applied: notes.md",
+        "edit failed: src/app.py",
+        "edit applied: README.md",
+        "edit applied: no_newline.txt",
+        "read applied: README.md",
+        "read applied: no_newline.txt",
+    ]
+    reads = [event for event in events(batch) if event.event_type is EventType.READ]
+    assert {(event.tool_name, event.note) for event in reads} == {
+        ("attachment", "put into the message by the agent's program, without a tool use")
+    }
+    edits = [event for event in events(batch) if event.status is Status.APPLIED and event.diff]
+    assert {event.certainty for event in edits} == {"exact"}
+
+
+def test_sample_conversations_and_files_are_no_part_of_what_was_said() -> None:
+    batch = conversation(AGENT, *[call for call in requests("aider")[:5] if AGENT.kind(call) is CallKind.MAIN])
+    said = [message for message in batch.messages if message.history]
+    assert [message.role for message in said] == ["user", "assistant", "user", "user", "assistant", "user", "user"]
+    assert not any("get_factorial" in (message.content or "") for message in batch.messages)
+    asides = [message.content or "" for message in batch.messages if not message.history]
+    assert len(asides) == 3
+    assert all(text.startswith("I have *added these files to the chat*") for text in asides)
+
+
+def test_the_rules_behind_a_prompt_do_not_change_its_key() -> None:
+    bare = Message("user", (Text("Do the work."),))
+    ruled = Message("user", (Text("Do the work.\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery …"),))
+    assert AGENT.key(bare) == AGENT.key(ruled)
+
+
+def test_whole_files_are_written_and_settled_by_the_commit() -> None:
+    batch = conversation(AGENT, *[call for call in requests("aider")[5:] if AGENT.kind(call) is CallKind.MAIN])
+    assert [line for line in told(batch) if not line.startswith("read")] == [
+        "write applied: input.txt",
+        "write applied: docs/new.md",
+    ]
+
+
+@pytest.mark.parametrize("path", ["src/app.py", "**src/app.py**", "`src/app.py`:", "### src/app.py"])
+def test_a_path_is_known_in_what_models_put_around_it(path: str) -> None:
+    (use,) = _uses(f"Text.\n\n{path}\n```python\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    assert use.input == {"path": "src/app.py", "search": "a\n", "replace": "b\n"}
+
+
+def test_a_block_without_a_path_is_about_the_file_of_the_block_before() -> None:
+    block = "```\n<<<<<<< SEARCH\n{}\n=======\nx\n>>>>>>> REPLACE\n```\n"
+    first, second = _uses(f"f.py\n{block.format('a')}\n\n\n{block.format('b')}")
+    assert (first.input["path"], second.input["path"]) == ("f.py", "f.py")
+
+
+def test_the_path_may_stand_behind_the_fence() -> None:
+    (use,) = _uses("```python\nf.py\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    assert use.input["path"] == "f.py"
+
+
+def test_an_answer_with_a_broken_block_holds_no_edit() -> None:
+    good = "f.py\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n"
+    assert _uses(f"{good}\ng.py\n```\n<<<<<<< SEARCH\na\n") == ()
+
+
+def test_shell_suggestions_and_code_without_a_path_are_no_files() -> None:
+    assert _uses("Run this:\n\n```bash\nls\n```\n\nscript.sh\n```bash\nls\n```\n\nLike so:\n```python\nx\n```\n") == ()
+
+
+def test_hunks_of_a_unified_diff_are_edits_without_line_numbers() -> None:
+    text = "```diff\n--- a/f.py\n+++ b/f.py\n@@ ... @@\n one\n-two\n+2\n@@ ... @@\n-three\n```\n"
+    first, second = _uses(text)
+    assert [action.replacements for use in (first, second) for action in AGENT.actions(use)] == [
+        (Replacement("one\ntwo\n", "one\n2\n"),),
+        (Replacement("three\n", ""),),
+    ]
+
+
+def test_an_edit_is_settled_by_what_comes_behind_the_commit() -> None:
+    uses = _uses("f.py\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    committed = "I committed the changes with git hash abc1234 & commit msg: fix: it"
+    assert _settled(uses, committed) == [Status.REQUESTED]
+    assert _settled(uses, committed, "Now the next thing.") == [Status.APPLIED]
+    assert _settled(uses, "I updated the files.", "Now the next thing.") == [Status.APPLIED]
+
+
+def test_nothing_is_claimed_of_edits_that_no_commit_followed() -> None:
+    uses = _uses("f.py\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    assert _settled(uses, "Now the next thing.") == [Status.REQUESTED]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "f.py\n```\n<<<<<<< SEARCH\na\n\n^^^ Expected `=======`",
+        "I didn't see any properly formatted edits in your reply?!",
+        "# 1 SEARCH/REPLACE block failed to match!\n\n## SearchReplaceNoExactMatch: …",
+    ],
+)
+def test_edits_that_the_program_did_not_take_failed(said: str) -> None:
+    uses = _uses("f.py\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    assert _settled(uses, said) == [Status.FAILED]
+
+
+def test_files_with_any_fence_and_without_a_last_newline_are_read_whole() -> None:
+    text = f"{FILES}\na.md\n<source>\n```\nx\n```\n</source>\n\nb c.txt\n<source>\nlast</source>\n"
+    shown = AGENT.attached((Text("Do it."), Text(text)))
+    assert [(path, answer.lines, answer.whole, answer.final_newline) for path, answer in shown] == [
+        ("a.md", ((1, "```"), (2, "x"), (3, "```")), True, True),
+        ("b c.txt", ((1, "last"),), True, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "edit", "after"),
+    [
+        ("a\nb\n", Replacement("b\n", "c\n"), "a\nc\n"),
+        ("a\nb", Replacement("b\n", "c\n"), "a\nc\n"),
+        ("a\na\n", Replacement("a\n", "c\n"), "c\na\n"),
+        ("ab\n", Replacement("a\n", "c\n"), None),
+        ("    if x:\n        y\n", Replacement("if x:\n    y\n", "if z:\n    y\n"), "    if z:\n        y\n"),
+        ("a\nb\n", Replacement("\na\nb\n", "c\n"), "c\n"),
+        ("a\n1\n2\nb\n", Replacement("a\n...\nb\n", "A\n...\nB\n"), "A\n1\n2\nB\n"),
+        ("a\n", Replacement("", "b\n"), "a\nb\n"),
+        ("", Replacement("", "b\n"), "b\n"),
+    ],
+)
+def test_an_edit_finds_its_place_as_the_program_does(text: str, edit: Replacement, after: str | None) -> None:
+    assert AGENT.replace(text, edit) == after
+
+
+def test_other_programs_with_a_similar_prompt_are_not_taken_for_it() -> None:
+    system = {"role": "system", "content": "Act as an expert software developer."}
+    call = facts("POST", "/v1/chat/completions", {}, {"model": "m", "messages": [system, system]})
+    assert not AGENT.recognises(call)
+    assert AGENT.recognises(_main("Do it."))
