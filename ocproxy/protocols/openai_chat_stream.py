@@ -23,6 +23,8 @@ Fields = dict[str, Json]
 TextKind = Literal["text", "reasoning"]
 
 _DONE = b"[DONE]"
+# How much of the end of a stream is kept for an error that is no event.
+_TAIL = 16_384
 # Text fields of a delta -> (type of the block, kind of our delta).
 _TEXTS: dict[str, tuple[str, TextKind]] = {
     "content": ("text", "text"),
@@ -200,9 +202,11 @@ class StreamedReply:
         self._choices: dict[int, _Choice] = {}
         self._error: str | None = None
         self._done = False
+        self._tail = b""
 
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
+        self._tail = (self._tail + data)[-_TAIL:] if len(data) < _TAIL else data[-_TAIL:]
         for event in self._events.feed(data):
             self._take(event, deltas)
         return deltas
@@ -213,6 +217,8 @@ class StreamedReply:
         choices = [self._choices[index] for index in sorted(self._choices)]
         first = choices[0] if choices else _Choice(0, self.problems)
         ended = self._done or first.finish_reason is not None
+        if not ended and self._error is None:
+            self._find_bare_error()
         self._note_end(first, ended)
         parts, rest = read_assistant(first.message(), self.problems, ended=ended)
         extra = self._chunk | first.extra | rest
@@ -231,6 +237,20 @@ class StreamedReply:
             complete=ended and self._error is None,
             extra={key: value for key, value in extra.items() if key not in ("id", "model")},
         )
+
+    def _find_bare_error(self) -> None:
+        """An error that a server wrote into its stream as it would have written it as a body: JSON on lines of its own,
+        behind a field name that is none (llama.cpp) or behind nothing."""
+        tail = b"\n" + self._tail
+        at = max(tail.rfind(b"\n{"), tail.rfind(b"\nerror:"))
+        if at < 0:
+            return
+        try:
+            value = json_value.decode(tail[at + 1 :].removeprefix(b"error:"), self.problems)
+        except DecodeError:
+            return
+        if isinstance(value, dict) and (value.get("error") or value.get("message")):
+            self._error = error_text(value)
 
     def _note_end(self, first: _Choice, ended: bool) -> None:
         if self._error is not None:

@@ -338,6 +338,14 @@ def test_a_stream_with_an_error_is_not_complete_even_if_it_goes_on_to_its_end() 
     assert (reply.parts, reply.error, reply.complete) == ((Text("a"),), "Overloaded", False)
 
 
+@pytest.mark.parametrize("name", [b"", b"error: ", b"error:"])
+def test_an_error_that_is_no_event_is_an_error(name: bytes) -> None:
+    body = events(delta(content="a")) + name + b'{"error":{"message":"Out of memory","code":500}}\n\n'
+    assert (read(body).error, read(body).complete) == ("500: Out of memory", False)
+    cut = events(delta(content="a")) + b'data: {"id":"c","choices":[{"delta":{"content":"{}"}}]}'
+    assert read(cut).error is None
+
+
 def test_closing_twice_gives_the_same_reply() -> None:
     for name in ("drop_inside_arguments", "reasoning_details", "two_choices"):
         decoder = PROTOCOL.reply_decoder(PATH, 200, {})
