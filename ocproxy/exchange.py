@@ -115,13 +115,19 @@ class Exchange(msgspec.Struct, frozen=True):
     server_bytes: bytes = b""
     gaps: tuple[Gap, ...] = ()
     beyond: dict[int, int] = {}  # by Kind: bytes at the end of a direction that are in the journal only, not here
+    # One call of an upgraded connection: the which, from 1. `request` and `response` are bodies without framing then,
+    # put together from its messages, `sizes` the bytes of these both ways, `position` and times those of the call.
+    ordinal: int = 0
+    sizes: tuple[int, int] | None = None
+    problems: tuple[tuple[str, str], ...] = ()  # (code, message), of putting it together
 
     @property
     def call_id(self) -> str:
         """Stable id of this exchange: the same at every replay of the journal."""
-        return call_id(self.journal, self.number)
+        return call_id(self.journal, self.number, self.ordinal)
 
 
-def call_id(journal: str, number: int) -> str:
-    """Id of the exchange `number` of the journal `journal` (20 hex digits)."""
-    return blake2b(f"{journal}:{number}".encode(), digest_size=10).hexdigest()
+def call_id(journal: str, number: int, ordinal: int = 0) -> str:
+    """Id of the exchange `number` of the journal `journal` (20 hex digits), or of one call of its connection."""
+    place = f"{journal}:{number}:{ordinal}" if ordinal else f"{journal}:{number}"
+    return blake2b(place.encode(), digest_size=10).hexdigest()

@@ -2,6 +2,9 @@
 
 What is kept has a bound. Beyond it the bodies of the largest open exchange are dropped, and read from the journal again
 when it ends: nothing is removed from there that is not behind `resume`.
+
+A WebSocket of a protocol that is known is not kept: its calls are told one by one, each when it ends, and itself only
+when it had none or something in it belongs to none.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import msgspec
 
 from ocproxy.errors import JournalError
 from ocproxy.exchange import Ended, Exchange, Gap, Kind, Opened, Outcome, Position, Record
+from ocproxy.ingest.sockets import Connection, connection_of
+from ocproxy.protocols.base import SocketCall
 
 # Bytes of one direction of one exchange that are held: twice what the API takes in a request, whose answers are far
 # smaller still. Uploads, downloads and upgraded connections go on for as long as they like; what is beyond is counted.
@@ -62,6 +67,8 @@ class _Open(msgspec.Struct):
     beyond: dict[int, int] = {}
     cost: int = 0  # memory of all that, approximately
     dropped: bool = False  # its bodies are in the journal only
+    socket: Connection | None = None
+    socket_cost: int = 0  # memory of that; it cannot be dropped
 
     def drop(self) -> None:
         """Forget the bodies."""
@@ -108,7 +115,7 @@ class Assembler:
 
     def release(self) -> None:
         """Give what is held back to the budget: this assembler is not used any more."""
-        self._budget.held -= sum(entry.cost for entry in self._open.values())
+        self._budget.held -= sum(entry.cost + entry.socket_cost for entry in self._open.values())
         self._open.clear()
 
     def _feed(self, start: Position, position: Position, record: Record) -> list[Exchange | FoundGap]:
@@ -128,6 +135,8 @@ class Assembler:
                 gap = msgspec.msgpack.decode(record.payload, type=Gap)
                 if entry:
                     entry.gaps.append(gap)
+                    if entry.socket:
+                        entry.socket.lose()
                 done.append(FoundGap(self._journal, position, record.wall_ns, gap))
             elif entry is None:
                 # Its opening was lost, and a gap told that. Once more here, at its end, with its number.
@@ -135,10 +144,16 @@ class Assembler:
                     done.append(self._orphan(position, record))
             elif record.kind == Kind.ENDED:
                 ended = msgspec.msgpack.decode(record.payload, type=Ended)
-                done.append(self._close(record.exchange, entry, ended, position, record.wall_ns))
+                done += self._close(record.exchange, entry, ended, position, record.wall_ns)
                 self._forget(record.exchange)
+            elif entry.socket and record.kind in (Kind.CLIENT_BYTES, Kind.SERVER_BYTES):
+                entry.last_ns = record.wall_ns
+                done += [self._call(record.exchange, entry, call, position) for call in entry.socket.feed(record)]
+                self._hold_socket(entry, entry.socket.size)
             else:
                 self._budget.held += _collect(entry, record)
+                if record.kind == Kind.RESPONSE_HEAD:
+                    entry.socket = connection_of(entry.opened, record.payload)
                 self._make_room()
         except msgspec.MsgspecError as error:
             reason = f"a record of the kind {record.kind} cannot be read: {error}"
@@ -158,14 +173,20 @@ class Assembler:
         ended = Ended(Outcome.RECORDER_DIED, "ocproxy was ended before the exchange was", request_complete=False)
         done: list[Exchange | FoundGap] = []
         for number, entry in dead:
-            done.append(self._close(number, entry, ended, position, entry.last_ns))
+            done += self._close(number, entry, ended, position, entry.last_ns)
         for number, _ in dead:
             self._forget(number)
         self._life = life
         return done
 
     def _forget(self, number: int) -> None:
-        self._budget.held -= self._open.pop(number).cost
+        entry = self._open.pop(number)
+        self._budget.held -= entry.cost + entry.socket_cost
+
+    def _hold_socket(self, entry: _Open, size: int) -> None:
+        self._budget.held += size - entry.socket_cost
+        entry.socket_cost = size
+        self._make_room()
 
     def _make_room(self) -> None:
         """Drop the largest of ours until all fits."""
@@ -187,9 +208,45 @@ class Assembler:
                 _collect(whole, record)
         return whole
 
-    def _close(self, number: int, entry: _Open, ended: Ended, position: Position, ended_ns: int) -> Exchange:
-        if entry.dropped:
+    def _close(
+        self, number: int, entry: _Open, ended: Ended, position: Position, ended_ns: int
+    ) -> list[Exchange | FoundGap]:
+        socket = entry.socket
+        if socket is None:
+            return [self._whole(number, entry, ended, position, ended_ns)]
+        calls = socket.end(ended_ns)
+        done: list[Exchange | FoundGap] = [self._call(number, entry, call, position, ended) for call in calls]
+        if not socket.told or socket.problems:
+            done.append(self._whole(number, entry, ended, position, ended_ns))
+        return done
+
+    def _call(
+        self, number: int, entry: _Open, call: SocketCall, position: Position, ended: Ended | None = None
+    ) -> Exchange:
+        """One call of a connection, which ended so; None: it goes on."""
+        assert entry.socket is not None
+        return Exchange(
+            journal=self._journal,
+            number=number,
+            position=position,
+            opened=entry.opened,
+            opened_ns=call.began,
+            first_byte_ns=call.answered,
+            ended_ns=call.ended,
+            ended=entry.socket.end_of(call, ended or Ended(Outcome.COMPLETE)),
+            request=call.request,
+            heads=(entry.socket.head,),
+            response=call.response,
+            gaps=tuple(entry.gaps),
+            ordinal=call.ordinal,
+            sizes=call.sizes,
+            problems=tuple((problem.code, problem.message) for problem in call.problems),
+        )
+
+    def _whole(self, number: int, entry: _Open, ended: Ended, position: Position, ended_ns: int) -> Exchange:
+        if entry.dropped and entry.socket is None:
             entry = self._read_again(number, entry, position)
+        problems = entry.socket.problems if entry.socket else []
         return Exchange(
             journal=self._journal,
             number=number,
@@ -200,12 +257,13 @@ class Assembler:
             ended_ns=ended_ns,
             ended=ended,
             request=b"".join(entry.request),
-            heads=tuple(entry.heads),
+            heads=(entry.socket.head,) if entry.socket else tuple(entry.heads),
             response=b"".join(entry.response),
             client_bytes=b"".join(entry.client),
             server_bytes=b"".join(entry.server),
             gaps=tuple(entry.gaps),
             beyond=entry.beyond,
+            problems=tuple((problem.code, problem.message) for problem in problems),
         )
 
 

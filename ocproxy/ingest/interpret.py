@@ -55,9 +55,11 @@ def _interpret(exchange: Exchange) -> Interpretation:
     decoded: ModelRequest | None = None
     reply: Reply | None = None
     protocol = next((p for p in protocols() if p.matches(method, path, headers)), None)
-    if protocol is not None:
+    asks_upgrade = "upgrade" in headers and not exchange.ordinal  # its body has nothing of the protocol
+    if protocol is not None and not asks_upgrade:
         decoded, found = protocol.decode_request(path, request.data)
         problems += found
+    if protocol is not None and not (asks_upgrade and response.head is not None and response.head.status == 101):
         reply, found = _decode_reply(protocol, path, response)
         problems += found
     outcome = _outcome(exchange, request, reply)

@@ -56,6 +56,7 @@ class SocketCall(msgspec.Struct, frozen=True):
     answered: int | None  # the first message of the answer
     ended: int
     is_ended: bool  # the protocol's own end was seen
+    sizes: tuple[int, int]  # bytes of its messages: the client's, the server's
     problems: tuple[Problem, ...] = ()
 
 
@@ -63,6 +64,11 @@ class SocketCalls(Shape):
     """The messages of one upgraded connection, in the order in which they crossed the wire, put together to calls."""
 
     problems: list[Problem]  # of messages that belong to no call yet
+
+    @property
+    def size(self) -> int:
+        """Bytes that are held, approximately. It has a bound."""
+        ...
 
     def client(self, message: bytes, at: int) -> list[SocketCall]:
         """Take a message of the client. Returns the calls that it ends."""

@@ -3,6 +3,8 @@
     request_body(exchange)  -> RequestBody(head, data, complete, problems)
     response_body(exchange) -> ResponseBody(head, data, complete, problems)     head is None when no response came
 
+Those of one call of an upgraded connection have neither framing nor codings; their heads are those of the handshake.
+
 `data` is what came, whatever went wrong; `complete` is False when something is missing of it, and `problems` says what.
 Nothing raises. `exchange.opened.target` without its query is the path for `Protocol.matches` and its kin, `head.fields`
 are their `headers`:
@@ -52,6 +54,8 @@ def request_body(exchange: Exchange) -> RequestBody:
     head = http1.parse_request_head(exchange.opened.head)
     problems = list(head.problems)
     _note_gaps(exchange, problems)
+    if exchange.ordinal:
+        return RequestBody(head, exchange.request, not exchange.gaps, tuple(problems))
     data, complete = _decode(exchange.request, http1.request_framing(head), head.fields, problems)
     whole = complete and exchange.ended.request_complete and not exchange.gaps
     return RequestBody(head, data, whole, tuple(problems))
@@ -67,6 +71,9 @@ def response_body(exchange: Exchange) -> ResponseBody:
     head = http1.parse_response_head(exchange.heads[-1])
     for problem in head.problems:
         note(problems, problem.code, problem.message)
+    if exchange.ordinal:
+        whole = exchange.ended.outcome is Outcome.COMPLETE and not exchange.gaps
+        return ResponseBody(head, exchange.response, whole, tuple(problems))
     if 100 <= head.status < 200 and head.status != 101:  # only interim heads came
         return ResponseBody(None, exchange.response, False, tuple(problems))
     method = http1.parse_request_head(exchange.opened.head).method
@@ -78,6 +85,8 @@ def response_body(exchange: Exchange) -> ResponseBody:
 
 
 def _note_gaps(exchange: Exchange, problems: list[Problem]) -> None:
+    for code, message in exchange.problems:
+        note(problems, code, message)
     for gap in exchange.gaps:
         note(problems, "gap", f"{gap.bytes} bytes of this exchange were not recorded: {gap.reason}")
 

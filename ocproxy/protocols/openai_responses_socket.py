@@ -30,16 +30,20 @@ _CONTINUABLE = {"response.completed", "response.incomplete"}
 _ENVELOPE = {"type", "response", "stream_id", "event_id"}
 # Responses whose history is known. Servers keep the newest of a lane only.
 _KNOWN = 64
-# Bytes of messages whose items are held; a connection that said more has its later deltas linked by their ids alone.
-_MOST_BYTES = 64 * 1024 * 1024
+# Bytes of items that are held for the deltas to come; those of a connection that said more are linked by id alone.
+_MOST_HISTORY = 32 * 1024 * 1024
+# Bytes of events of one call: far beyond any answer.
+_MOST_EVENTS = 32 * 1024 * 1024
 
 
 class _Open:
     """A call under way."""
 
-    def __init__(self, body: Item, began: int) -> None:
+    def __init__(self, body: Item, began: int, sent: int) -> None:
         self.body = body
         self.began = began
+        self.sent = sent
+        self.received = 0
         self.answered: int | None = None
         self.events: list[bytes] = []
         self.output: dict[int, Json] = {}
@@ -54,8 +58,13 @@ class ResponsesCalls:
         self._known: OrderedDict[str, list[Json]] = OrderedDict()
         self._steered: dict[str, list[Json]] = {}
         self._last: dict[str, Item] = {}  # lane -> the body of its newest call
-        self._bytes = 0
+        self._history = 0
         self._ordinal = 0
+
+    @property
+    def size(self) -> int:
+        events = sum(min(call.received, _MOST_EVENTS) for queue in self._lanes.values() for call in queue)
+        return self._history + events
 
     def client(self, message: bytes, at: int) -> list[SocketCall]:
         value = self._decode(message)
@@ -65,7 +74,7 @@ class ResponsesCalls:
         if kind == "response.create":
             inner = value.get("response")
             body = {**(inner if isinstance(inner, dict) else {}), **value}
-            self._begin({key: field for key, field in body.items() if key not in _ENVELOPE}, lane, at)
+            self._begin({key: field for key, field in body.items() if key not in _ENVELOPE}, lane, at, len(message))
         elif kind == "response.steer" and isinstance(before := value.get("previous_response_id"), str):
             self._steered.setdefault(before, []).extend(_items(value.get("input")))
         return []
@@ -87,10 +96,15 @@ class ResponsesCalls:
             return []
         call = queue[0]
         call.answered = at if call.answered is None else call.answered
-        # White space is all that a raw line end can be in JSON; in an event it would be the end of it.
-        call.events.append(b"data: " + message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n\n")
+        call.received += len(message)
+        if call.received <= _MOST_EVENTS or kind in _ENDS:
+            # White space is all that a raw line end can be in JSON; in an event it would be the end of it.
+            call.events.append(b"data: " + message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n\n")
+        else:
+            note(self.problems, "too_large", "an answer is too large to be interpreted whole")
         if kind == "response.output_item.done" and type(value.get("output_index")) is int:
             call.output[value["output_index"]] = value.get("item")
+            self._hold(len(message))
         if kind not in _ENDS:
             return []
         queue.popleft()
@@ -104,9 +118,6 @@ class ResponsesCalls:
         return [self._close(call, at, is_ended=False) for call in left]
 
     def _decode(self, message: bytes) -> Item | None:
-        self._bytes += len(message)
-        if self._bytes > _MOST_BYTES:
-            self._known.clear()
         try:
             value = json_value.decode(message, self.problems)
         except DecodeError as error:
@@ -117,14 +128,21 @@ class ResponsesCalls:
         note(self.problems, "wrong_type", "a message of the WebSocket is not an object")
         return None
 
-    def _begin(self, body: Item, lane: str, at: int) -> None:
+    def _hold(self, count: int) -> None:
+        self._history += count
+        if self._history > _MOST_HISTORY:
+            self._known.clear()
+            self._history = 0
+
+    def _begin(self, body: Item, lane: str, at: int, sent: int) -> None:
+        self._hold(sent)
         before = body.get("previous_response_id")
         history = self._known.get(before) if isinstance(before, str) else None
         if history is not None:
             body = {key: field for key, field in body.items() if key != "previous_response_id"}
             body["input"] = [*history, *_items(body.get("input"))]
         self._last[lane] = body
-        self._lanes.setdefault(lane, deque()).append(_Open(body, at))
+        self._lanes.setdefault(lane, deque()).append(_Open(body, at, sent))
 
     def _follow_up(self, value: Item, lane: str, at: int) -> deque[_Open] | None:
         """The call that the server begins with input that was steered to the one before; it inherits its settings."""
@@ -133,11 +151,11 @@ class ResponsesCalls:
         if not isinstance(before, str) or before not in self._steered:
             return None
         settings = {key: field for key, field in self._last.get(lane, {}).items() if key != "input"}
-        self._begin({**settings, "previous_response_id": before, "input": self._steered.pop(before)}, lane, at)
+        self._begin({**settings, "previous_response_id": before, "input": self._steered.pop(before)}, lane, at, 0)
         return self._lanes[lane]
 
     def _remember(self, call: _Open, response: Json) -> None:
-        if not isinstance(response, dict) or not isinstance(response.get("id"), str) or self._bytes > _MOST_BYTES:
+        if not isinstance(response, dict) or not isinstance(response.get("id"), str):
             return
         if isinstance(call.body.get("previous_response_id"), str):
             return  # what is before it is not known
@@ -159,6 +177,7 @@ class ResponsesCalls:
             answered=call.answered,
             ended=at,
             is_ended=is_ended,
+            sizes=(call.sent, call.received),
             problems=problems,
         )
 

@@ -108,6 +108,11 @@ class SocketStream:
         self._pieces: list[bytes] = []
         self._size = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        return len(self._buffer) + self._size
+
     def feed(self, data: bytes) -> list[SocketMessage]:
         """Take bytes; returns the messages that they end."""
         found: list[SocketMessage] = []
