@@ -42,8 +42,9 @@ async def sessions(store: Store, *, limit: int | None = None) -> list[JsonObject
 
 
 async def show(store: Store, session_id: str) -> JsonObject:
-    """One session whole: {session, messages, file_events, calls, subagents}. A message also has `spoken`: its own text
-    without what the agent's program attached to it and without tool results; None where nothing is left."""
+    """One session whole: {session, messages, file_events, calls, subagents}, the subagents' own ones included. A message
+    also has `spoken`: its own text without what the agent's program attached to it and without tool results; None where
+    nothing is left."""
     summary = await _find(store, session_id)
     id = summary.row.id
     agent = _agent_of(summary.row)
@@ -52,8 +53,20 @@ async def show(store: Store, session_id: str) -> JsonObject:
         "messages": [{**_message(row), "spoken": _spoken(row, agent)} for row in await store.messages(id)],
         "file_events": [_json(row) for row in await store.file_events(id)],
         "calls": [_json(row) for row in await store.calls(id)],
-        "subagents": [_session(child) for child in await store.summaries(parent_id=id)],
+        "subagents": [_session(child) for child in await _descendants(store, id)],
     }
+
+
+async def _descendants(store: Store, session_id: str) -> list[SessionSummary]:
+    """The subagents of a session and theirs, oldest first under each."""
+    found: dict[str, SessionSummary] = {}
+    waiting = [session_id]
+    while waiting:
+        for child in reversed(await store.summaries(parent_id=waiting.pop())):
+            if child.row.id not in found and child.row.id != session_id:
+                found[child.row.id] = child
+                waiting.append(child.row.id)
+    return list(found.values())
 
 
 async def files(store: Store, session_id: str | None = None) -> list[JsonObject]:

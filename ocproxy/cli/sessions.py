@@ -56,13 +56,18 @@ def name_of(session: dict[str, Any]) -> str:
     return str(session["title"] or session["prompt"] or "(no title)")
 
 
+def parent_note(session: dict[str, Any]) -> str:
+    """Whether the session that it is a subagent of was only worked out."""
+    return " (inferred)" if session.get("parent_certainty") == "inferred" else ""
+
+
 def _row(session: dict[str, Any], depth: int, short: dict[str, str], narrow: bool) -> tuple[str, ...]:
     read = [session[f"{kind}_tokens"] or 0 for kind in ("input", "cache_read", "cache_write")]
     return (
         short[session["id"]],
         brief(session["updated_at"]) if narrow else clock(session["updated_at"]),
         one_line(session["agent_name"]),
-        "  " * (depth - 1) + "└ " * bool(depth) + one_line(name_of(session), 60),
+        "  " * (depth - 1) + "└ " * bool(depth) + one_line(name_of(session), 60) + parent_note(session),
         one_line(tail(session["workdir"]) if narrow else session["workdir"]),
         one_line(session["model"]),
         str(session["calls"]),

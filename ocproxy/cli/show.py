@@ -13,7 +13,7 @@ from ocproxy import query
 from ocproxy.cli.calls import call_kind, call_note, seconds
 from ocproxy.cli.files import event_note, event_target
 from ocproxy.cli.invocation import Invocation, Json, SessionId
-from ocproxy.cli.sessions import name_of
+from ocproxy.cli.sessions import name_of, nest, parent_note
 from ocproxy.cli.terminal import STATUS_STYLES, amount, clock, days, one_line, plain, print_table
 from ocproxy.service.answers import ask
 
@@ -34,11 +34,12 @@ def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Js
     if as_json:
         run.print_json(found)
         return
-    for line in (*_head(found["session"]), *_conversation(found, full), *_subagents(found["subagents"])):
+    for line in (*_head(found["session"]), *_conversation(found, full), *_subagents(found)):
         run.out.print(line, soft_wrap=True)
     run.out.print(Text("\nCalls", style="bold"))
     dated = not run.out.is_terminal or days(call["started_at"] for call in found["calls"]) > 1
-    print_table(run.out, _CALL_HEADS, [_call_row(call, dated) for call in found["calls"]])
+    turns = [[call] for call in found["calls"]] if full else list(_turns(found["calls"]))
+    print_table(run.out, _CALL_HEADS, [_call_row(tries, dated) for tries in turns])
 
 
 def _head(session: dict[str, Any]) -> Iterator[Text]:
@@ -47,7 +48,7 @@ def _head(session: dict[str, Any]) -> Iterator[Text]:
         "id": session["id"],
         "agent": f"{session['agent_name']} {session.get('agent_version') or ''}",
         "agent's id": session["opencode_id"],
-        "parent": session["parent_id"],
+        "parent": (session["parent_id"] or "") + parent_note(session),
         "run": session.get("run"),
         "folder": session["workdir"],
         "model": session["model"],
@@ -126,14 +127,27 @@ def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:
         yield Text(f"  | … {len(lines) - _RESULT_LINES} more lines", style=style)
 
 
-def _subagents(sessions: list[dict[str, Any]]) -> Iterator[Text]:
-    if sessions:
+def _subagents(found: dict[str, Any]) -> Iterator[Text]:
+    if found["subagents"]:
         yield Text("\nSubagents", style="bold")
-    for session in sessions:
-        yield Text(f"  {session['id']}  {one_line(name_of(session))}")
+    for session, depth in nest(found["subagents"]):
+        yield Text(f"  {session['id']}  {'  ' * depth}{one_line(name_of(session))}{parent_note(session)}")
 
 
-def _call_row(call: dict[str, Any], dated: bool) -> tuple[str | Text, ...]:
+def _turns(calls: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The calls, those that asked with the same message together: an agent tries again when a call fails."""
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for call in calls:
+        turns.setdefault(call["request_message_id"] or call["id"], []).append(call)
+    yield from turns.values()
+
+
+def _call_row(tries: list[dict[str, Any]], dated: bool) -> tuple[str | Text, ...]:
+    """The last of some tries of a turn; of those before only how they ended."""
+    call = tries[-1]
+    note = call_note(call)
+    if before := [one_line(one["error"] or one["outcome"], 60) for one in tries[:-1]]:
+        note = f"tried {len(tries)} times (before: {', '.join(before)})" + (f"; {note}" if note else "")
     return (
         clock(call["started_at"], date=dated),
         call_kind(call),
@@ -143,5 +157,5 @@ def _call_row(call: dict[str, Any], dated: bool) -> tuple[str | Text, ...]:
         amount(call["input_tokens"]),
         amount(call["cache_read_tokens"]),
         amount(call["output_tokens"]),
-        call_note(call),
+        note,
     )

@@ -127,12 +127,12 @@ BATCH = Batch(
 )  # fmt: skip
 
 
-def fill(data: Path) -> Coroutine[Any, Any, None]:
+def fill(data: Path, batch: Batch = BATCH) -> Coroutine[Any, Any, None]:
     """Store it as the database of a data folder."""
 
     async def store() -> None:
         data.mkdir(mode=0o700)
         async with await open_store(f"sqlite:///{data / 'ocproxy.db'}") as opened:
-            await opened.commit(BATCH)
+            await opened.commit(batch)
 
     return store()
