@@ -42,9 +42,10 @@ async def sessions(store: Store, *, limit: int | None = None) -> list[JsonObject
 
 
 async def show(store: Store, session_id: str) -> JsonObject:
-    """One session whole: {session, messages, file_events, calls, subagents}, the subagents' own ones included. A message
-    also has `spoken`: its own text without what the agent's program attached to it and without tool results; None where
-    nothing is left."""
+    """One session whole: {session, messages, file_events, calls, subagents}, the subagents' own ones included.
+
+    A message also has `spoken`: its own text without what the agent's program attached to it and without tool results;
+    None where nothing is left."""
     summary = await _find(store, session_id)
     id = summary.row.id
     agent = _agent_of(summary.row)
