@@ -167,24 +167,30 @@ _READERS: dict[str, Callable[[Fields], Part | None]] = {
 
 
 def _read_reasoning(message: Fields, problems: list[Problem]) -> list[Part]:
-    """One part for each detail; the plain fields too, where they say more than the details and one another."""
+    """One part for each detail; the plain fields too, where they say something else than the details and each other."""
     parts: list[Part] = []
     details = message.get("reasoning_details")
     if isinstance(details, list):
         parts += [_read_detail(detail, problems) for detail in details]
     elif details is not None:
         parts.append(_malformed("reasoning_details", details, problems))
-    told = "".join([part.text for part in parts if isinstance(part, Reasoning)])
+    told = [part.text for part in parts if isinstance(part, Reasoning)]
+    known = {_unspaced(text) for text in ("", "".join(told), *told)}
     plain: list[Part] = []
     for field in REASONING_FIELDS:
         text = message.get(field)
         if isinstance(text, str):
-            if text and text.strip() not in told:
+            if _unspaced(text) not in known:
                 plain.append(Reasoning(text))
-                told += text
+                known.add(_unspaced(text))
         elif text is not None:
             plain.append(_malformed(field, text, problems))
     return plain + parts
+
+
+def _unspaced(text: str) -> str:
+    """Details are joined with or without newlines, by whoever joins them."""
+    return "".join(text.split())
 
 
 def _read_detail(detail: Json, problems: list[Problem]) -> Part:

@@ -162,6 +162,22 @@ def test_a_message_that_is_sent_back_in_another_form_has_the_same_key(
     assert said.parts and key(heard) == key(Message("assistant", said.parts))
 
 
+@pytest.mark.parametrize(
+    ("fields", "texts"),
+    [
+        ({"reasoning": "a b", "reasoning_content": "a b"}, ["a b"]),
+        ({"reasoning": "a", "reasoning_content": "a b"}, ["a b", "a"]),
+        ({"reasoning": "a\n\nb", "reasoning_details": ["a", "b"]}, ["a", "b"]),
+        ({"reasoning": "b", "reasoning_details": ["abc"]}, ["b", "abc"]),
+        ({"reasoning": "", "reasoning_details": []}, []),
+    ],
+)
+def test_reasoning_that_is_told_in_two_fields_is_kept_once(fields: dict[str, Any], texts: list[str]) -> None:
+    details = [{"type": "reasoning.summary", "summary": text} for text in fields.pop("reasoning_details", [])]
+    parts = read(completion({"content": None, **fields, "reasoning_details": details})).parts
+    assert [part.text for part in parts if isinstance(part, Reasoning)] == texts
+
+
 def test_the_same_calls_without_ids_are_two() -> None:
     parts = read(completion({"tool_calls": [call(None, "r", "{}"), call(None, "r", "{}")]})).parts
     assert len({part.id for part in parts if isinstance(part, ToolUse)}) == 2
