@@ -3,13 +3,18 @@
     /run/NAME/…                      in front of anything: a tag, removed
     /UPSTREAM/…                      an upstream of the configuration, by name; the name is removed
     /  /api/…  /ui/…                 the control process (but /api/hello is Claude Code's probe: anthropic)
+    /backend-api/…                   chatgpt, where there is an upstream of that name: Codex with a ChatGPT login
+    …/model/ID/invoke  …/converse    bedrock, where there is one
+    …/publishers/P/models/ID:verb    vertex, where there is one
     …/v1beta/…  …/models/ID:verb     gemini
     …/messages and below             anthropic, except below OpenAI's threads
     …/chat/completions, …/responses, …/v1/…
                                      openai; but what the header anthropic-version or x-goog-api-key says comes first
     anything else                    what such a header says, else the default upstream
 
-Sources: platform.claude.com/docs/en/api, platform.openai.com/docs/api-reference, ai.google.dev/api.
+Sources: platform.claude.com/docs/en/api, platform.openai.com/docs/api-reference, ai.google.dev/api; for Bedrock the
+InvokeModel and Converse operations of docs.aws.amazon.com/bedrock/latest/APIReference, for Vertex AI rawPredict and
+generateContent of cloud.google.com/vertex-ai/docs/reference/rest.
 """
 
 from __future__ import annotations
@@ -23,10 +28,20 @@ from urllib.parse import unquote_to_bytes
 CONTROL: Final = ""  # the name that means: forward to the control process
 _RUN = re.compile(rb"/run/([^/?#]+)(?=[/?#]|$)")
 _FIRST = re.compile(rb"/([^/?#]+)(?=[/?#]|$)")
-_GEMINI = re.compile(rb"/v1(?:alpha|beta)\d*(?:/|$)|/models/[^/]+:[A-Za-z]+$")
+# `/v1internal:` is Gemini with a Google login; `:rawPredict` is another publisher's model.
+_GEMINI = re.compile(
+    rb"/v1(?:alpha|beta)\d*(?:/|$)|/v1internal:[A-Za-z]+$|/models/[^/]+:(?!rawPredict|streamRawPredict)[A-Za-z]+$"
+)
 _OPENAI = re.compile(rb"/(?:chat/completions|responses|threads)(?:/|$)")
 _MESSAGES = re.compile(rb"/messages(?:/|$)")
 _V1 = re.compile(rb"/v1(?:/|$)")
+# What only an upstream that the user added can take: its name, its paths, and how errors look there.
+_ADDED = (
+    ("chatgpt", re.compile(rb"^/backend-api(?:/|$)"), "openai"),
+    ("bedrock", re.compile(rb"/model/[^/]+/(?:invoke|converse)[a-z-]*$|/inference-profiles$"), "anthropic"),
+    ("vertex", re.compile(rb"/publishers/anthropic/models/[^/]+:[A-Za-z]+$"), "anthropic"),
+    ("vertex", re.compile(rb"/publishers/[^/]+/models/[^/]+:[A-Za-z]+$"), "gemini"),
+)
 
 
 class Route(NamedTuple):
@@ -49,17 +64,27 @@ def choose(target: bytes, hints: str, upstreams: frozenset[str], default: str) -
     first = _FIRST.match(target)
     name = first[1].decode("latin-1") if first else ""
     path = target.partition(b"?")[0]
+    if not (first and name in upstreams) and (added := _added(path, upstreams)):
+        return Route(added[0], target, run, added[1])
     meant = _meant(path, hints)
     if first and name in upstreams:
         rest = _rooted(target[first.end() :])
-        dialect = name if name in ("anthropic", "openai", "gemini") else _meant(rest.partition(b"?")[0], hints)
-        return Route(name, rest, run, dialect or "openai")
+        said = name if name in ("anthropic", "openai", "gemini") else _meant(rest.partition(b"?")[0], hints)
+        return Route(name, rest, run, said or "openai")
     if run is None and (path == b"/" or (name in ("api", "ui") and path != b"/api/hello")):
         return Route(CONTROL, target, None, "openai")
     if path.endswith(b"/api/hello"):
         meant = "anthropic"
     upstream = meant if meant in upstreams else default
     return Route(upstream, target, run, meant or "openai")
+
+
+def _added(path: bytes, upstreams: frozenset[str]) -> tuple[str, str] | None:
+    """The name of an upstream that the user added for such paths, and the dialect of its errors."""
+    for name, pattern, dialect in _ADDED:
+        if name in upstreams and pattern.search(path):
+            return name, dialect
+    return None
 
 
 def _meant(path: bytes, hints: str) -> str:

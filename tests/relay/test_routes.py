@@ -99,6 +99,39 @@ def test_an_upstream_that_is_not_configured_falls_to_the_default() -> None:
     assert (found.upstream, found.dialect) == ("anthropic", "openai")
 
 
+ADDED = [
+    (b"/backend-api/codex/responses", "chatgpt", "openai"),
+    (b"/backend-api/plugins?x=1", "chatgpt", "openai"),
+    (b"/model/anthropic.claude-v2:0/invoke-with-response-stream", "bedrock", "anthropic"),
+    (b"/model/arn%3Aaws%3Ax%2Fy/converse", "bedrock", "anthropic"),
+    (b"/inference-profiles", "bedrock", "anthropic"),
+    (b"/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict", "vertex", "anthropic"),
+    (b"/v1/projects/p/locations/l/publishers/google/models/gemini-3:generateContent", "vertex", "gemini"),
+]
+
+
+@pytest.mark.parametrize(("target", "upstream", "dialect"), ADDED)
+def test_paths_of_other_clouds_go_to_the_upstream_that_was_added_for_them(
+    target: bytes, upstream: str, dialect: str
+) -> None:
+    found = route(target, upstreams=UPSTREAMS | {"chatgpt", "bedrock", "vertex"})
+    assert (found.upstream, found.target, found.dialect) == (upstream, target, dialect)
+    assert route(b"/local" + target, upstreams=UPSTREAMS | {upstream}).upstream == "local"
+
+
+@pytest.mark.parametrize(
+    ("target", "upstream"),
+    [
+        (b"/v1internal:streamGenerateContent?alt=sse", "gemini"),
+        (b"/backend-api/codex/responses", "openai"),
+        (b"/model/claude/invoke", "anthropic"),
+        (b"/v1/projects/p/locations/l/publishers/google/models/gemini-3:generateContent", "gemini"),
+    ],
+)
+def test_without_it_they_go_where_their_end_says(target: bytes, upstream: str) -> None:
+    assert route(target).upstream == upstream
+
+
 @pytest.mark.parametrize(
     ("target", "dialect"),
     [
