@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ocproxy.agents.generic import AGENT
+from ocproxy.ingest.interpret import interpret
 from ocproxy.model import Message, ModelRequest, Reply, ToolResult, ToolUse
 from ocproxy.protocols import anthropic_bedrock, anthropic_vertex
 from ocproxy.protocols.anthropic_stream import StreamedReply
 from tests.protocols.corpus import Case, load_cases
+from tests.protocols.test_eventstream import frame, text
 
 BEDROCK = {case.name: case for case in load_cases("anthropic_bedrock")}
 VERTEX = {case.name: case for case in load_cases("anthropic_vertex")}
@@ -69,13 +71,22 @@ def test_the_model_is_the_one_of_the_path(cases: dict[str, Case]) -> None:
 
 
 @pytest.mark.parametrize("cases", [BEDROCK, VERTEX], ids=["bedrock", "vertex"])
-def test_the_client_sends_back_what_we_read_in_the_reply(cases: dict[str, Case]) -> None:
-    reply, request = read(cases["stream"]), asked(cases["stream_results"])
+@pytest.mark.parametrize("name", ["stream", "claude_code"])
+def test_the_client_sends_back_what_we_read_in_the_reply(cases: dict[str, Case], name: str) -> None:
+    reply, request = read(cases[name]), asked(cases[f"{name}_results"])
     assert request.messages[1].parts == reply.parts
     assert AGENT.key(request.messages[1]) == AGENT.key(Message("assistant", reply.parts))
     (use,) = [part for part in reply.parts if isinstance(part, ToolUse)]
     (result,) = [part for part in request.messages[2].parts if isinstance(part, ToolResult)]
     assert result.tool_use_id == use.id
+
+
+@pytest.mark.parametrize("cases", [BEDROCK, VERTEX], ids=["bedrock", "vertex"])
+def test_claude_code_is_known_and_names_its_session(cases: dict[str, Case]) -> None:
+    found = [interpret(cases[name].exchange) for name in ("claude_code", "claude_code_results")]
+    assert {item.identity.agent for item in found} == {"claude-code"}
+    assert {item.identity.workdir for item in found} == {"/home/u/w"}
+    assert {item.identity.session for item in found} == {"11111111-2222-4333-8444-555555555555"}
 
 
 def test_a_stream_and_a_whole_reply_say_the_same() -> None:
@@ -107,12 +118,48 @@ def test_the_error_type_of_the_head_is_named() -> None:
     assert (read(BEDROCK["throttled_429"]).error or "").startswith("ThrottlingException: Too many requests")
 
 
-def test_a_frame_that_holds_no_event_is_a_problem() -> None:
-    path = "/model/anthropic.claude/invoke-with-response-stream"
-    decoder = anthropic_bedrock.PROTOCOL.reply_decoder(path, 200, {"content-type": FRAMES})
-    decoder.feed(b"\x00" * 12)
-    assert not decoder.close().complete
-    assert {problem.code for problem in decoder.problems} == {"bad_frame", "truncated"}
+CHUNK = {":message-type": "event", ":event-type": "chunk"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "code"),
+    [
+        (CHUNK, b"not JSON", "bad_json"),
+        (CHUNK, b"[]", "wrong_type"),
+        (CHUNK, b"{}", "wrong_type"),
+        (CHUNK, b'{"bytes":7}', "wrong_type"),
+        (CHUNK, b'{"bytes":"%%%"}', "bad_json"),
+        (CHUNK, '{"bytes":"é"}'.encode(), "bad_json"),
+        (CHUNK, b'{"bytes":"W10="}', "wrong_type"),  # an event that is a list
+        (CHUNK, b'{"bytes":"ewo="}', "bad_json"),  # one that breaks off
+        ({":message-type": "event", ":event-type": "initial-response"}, b"{}", "unknown_event"),
+        ({}, b"{}", "unknown_event"),
+    ],
+)
+def test_a_frame_that_holds_no_event_costs_itself_alone(headers: dict[str, str], payload: bytes, code: str) -> None:
+    whole = BEDROCK["stream"]
+    decoder = anthropic_bedrock.PROTOCOL.reply_decoder(whole.path, 200, {"content-type": FRAMES})
+    decoder.feed(frame(b"".join(text(name, value) for name, value in headers.items()), payload))
+    decoder.feed(whole.response.data)
+    assert decoder.close() == read(whole)
+    assert [problem.code for problem in decoder.problems] == [code]
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "error"),
+    [
+        ({":message-type": "error", ":error-code": "500", ":error-message": "Broken"}, b"", "500: Broken"),
+        ({":message-type": "exception", ":exception-type": "x"}, b'{"Message":"m"}', "x: m"),
+        ({":message-type": "exception", ":exception-type": "x"}, b"plain", "x: plain"),
+        ({":message-type": "exception", ":exception-type": "x"}, b"", "x"),
+        ({":message-type": "exception"}, b"[1]", "exception: [1]"),
+    ],
+)
+def test_errors_of_any_shape_give_a_sentence(headers: dict[str, str], payload: bytes, error: str) -> None:
+    decoder = anthropic_bedrock.PROTOCOL.reply_decoder(BEDROCK["stream"].path, 200, {"content-type": FRAMES})
+    decoder.feed(frame(b"".join(text(name, value) for name, value in headers.items()), payload))
+    reply = decoder.close()
+    assert (reply.error, reply.complete) == (error, False)
 
 
 def test_the_stream_of_vertex_is_that_of_the_api() -> None:
