@@ -107,6 +107,8 @@ def guessed_hunks(pairs: Iterable[tuple[str, str]]) -> str:
     at = new_at = 1
     for old, new in pairs:
         before, after = split_lines(old), split_lines(new)
+        if not before and not after:  # an empty hunk is a corrupt patch
+            continue
         texts.append(_header(at, len(before), new_at, len(after)) + _lines("-", before) + _lines("+", after))
         at, new_at = at + len(before), new_at + len(after)
     return "".join(texts)

@@ -1,0 +1,149 @@
+"""Cline, the command line program: one tool call for many files or commands. Recorded from 3.0.65.
+
+It says nothing of its session: calls are linked by their histories and call ids. A subagent (`spawn_agent`) has a
+system prompt of the model's making, and is known by its tools; its conversation begins with the task. Results are
+JSON: an object, or a list with one for each file or command, with `success`. Reads number their lines and do not say
+whether the last one ends in a newline.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.fields import number_of
+from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.offered import names_of, system_text
+from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Status, ToolResult, ToolUse
+
+_TOOLS = {"read_files", "run_commands", "search_codebase", "spawn_agent"}
+_WORKDIR = re.compile(r"^4\. Working Directory: ([^\n]+?)[ \t]*$", re.M)
+_LINE = re.compile(r" *(\d{1,9}) \| (.*)", re.S)
+_EXIT = re.compile(r"\ACommand exited with code (-?\d{1,10})\b")
+_MISSING = re.compile(r"\bENOENT\b|no such file", re.I)
+_REJECTED = re.compile(r"\b(?:user|was) (?:denied|rejected|declined)\b|not approved", re.I)
+
+
+class Cline(Generic):
+    """Works over Chat Completions, Messages, Responses and Gemini, with the same tools and results."""
+
+    name = "cline"
+
+    def recognises(self, facts: CallFacts) -> bool:
+        request = facts.request
+        if request is None:
+            return False
+        return system_text(request).startswith("You are Cline, ") or names_of(request) >= _TOOLS
+
+    def identity(self, facts: CallFacts) -> Identity:
+        return self.tagged(Identity(self.name, workdir=_workdir(facts.request)), facts.tags)
+
+    def kind(self, facts: CallFacts) -> CallKind:
+        kind = super().kind(facts)
+        is_side = kind is CallKind.MAIN and facts.request is not None and not facts.request.tools
+        return CallKind.CHECK if is_side else kind
+
+    def delegated(self, use: ToolUse) -> str | None:
+        """The task of a subagent, with which its conversation begins."""
+        task = use.input.get("task")
+        return task if use.name == "spawn_agent" and isinstance(task, str) else None
+
+    def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        given = use.input
+        if use.name == "read_files":
+            return tuple(map(_read, _listed(given.get("files"))))
+        if use.name == "run_commands":
+            return tuple(Action(EventType.BASH, command=_command(one)) for one in _listed(given.get("commands")))
+        if use.name == "search_codebase":
+            queries = _listed(given.get("queries"))
+            return tuple(Action(EventType.SEARCH, command=one) for one in queries if isinstance(one, str))
+        if use.name == "editor" and isinstance(given.get("path"), str):
+            found = _edit(given["path"], given)
+            return () if found is None else (found,)
+        return super().actions(use)
+
+    def answer(self, use: ToolUse, result: ToolResult) -> Answer:
+        said = _object(result.text)
+        size = len(result.text.encode("utf-8", "replace"))
+        if isinstance(said, dict) and isinstance(said.get("success"), bool):
+            return _answer(use, said, size)
+        if isinstance(said, list) and said and all(isinstance(one, dict) for one in said):
+            each = tuple(
+                _answer(use, one, len(str(one.get("result") or "").encode("utf-8", "replace"))) for one in said
+            )
+            failed = any(one.status is Status.FAILED for one in each)
+            return Answer(Status.FAILED if failed else Status.APPLIED, output_bytes=size, each=each)
+        return super().answer(use, result)
+
+
+def _workdir(request: ModelRequest | None) -> str | None:
+    found = _WORKDIR.search(system_text(request)) if request else None
+    return found[1] if found else None
+
+
+def _listed(value: Json) -> list[Any]:
+    """Models give a single one without its list now and then."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _command(given: Any) -> str:
+    return given if isinstance(given, str) else str(given.get("command", "")) if isinstance(given, dict) else str(given)
+
+
+def _read(given: Any) -> Action:
+    if not isinstance(given, dict):
+        return Action(EventType.READ, path=str(given))
+    first, last = number_of(given, "start_line"), number_of(given, "end_line")
+    count = None if last is None else last - (first or 1) + 1
+    return Action(EventType.READ, path=str(given.get("path", "")), first_line=first, line_count=count)
+
+
+def _edit(path: str, given: dict[str, Json]) -> Action | None:
+    """Without an old text and a line it makes a file, and nothing but that: over an existing one it fails."""
+    old, new, line = given.get("old_text"), given.get("new_text"), number_of(given, "insert_line")
+    if not isinstance(new, str):
+        return None
+    if line is not None:  # the new text becomes this line
+        return Action(EventType.EDIT, path=path, insert_after=(max(line - 1, 0), new))
+    if isinstance(old, str):
+        return Action(EventType.EDIT, path=path, replacements=(Replacement(old, new),))
+    return Action(EventType.WRITE, path=path, content=new, creates=True)
+
+
+def _object(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+
+
+def _answer(use: ToolUse, said: dict[str, Any], size: int) -> Answer:
+    """One file or command. A command that succeeded ended with 0: the others are said to have failed, with a code."""
+    text = said["result"] if isinstance(said.get("result"), str) else ""
+    if said.get("success") is not True:
+        error = said["error"] if isinstance(said.get("error"), str) else text
+        code = _EXIT.match(error)
+        status = Status.REJECTED if _REJECTED.search(error[:300]) else Status.FAILED
+        missing = _MISSING.search(error) is not None and use.name != "run_commands"
+        exit_code = int(code[1]) if code else None
+        return Answer(status, exit_code=exit_code, output_bytes=size, note=first_line(error), missing=missing)
+    if use.name == "run_commands":
+        return Answer(Status.APPLIED, exit_code=0, output_bytes=size)
+    lines = _numbered(text) if use.name == "read_files" else None
+    return Answer(Status.APPLIED, output_bytes=size, lines=lines)
+
+
+def _numbered(text: str) -> tuple[tuple[int, str], ...] | None:
+    lines: list[tuple[int, str]] = []
+    for line in text.split("\n"):
+        found = _LINE.fullmatch(line)
+        if found is None or (lines and int(found[1]) != lines[-1][0] + 1):
+            return tuple(lines) or None  # what comes behind is a remark
+        lines.append((int(found[1]), found[2]))
+    return tuple(lines)
+
+
+AGENT = Cline()
