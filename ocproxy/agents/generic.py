@@ -61,6 +61,13 @@ _KNOWN: dict[str, EventType] = {
     ),
     **dict.fromkeys(("list_files", "grep_search", "file_search", "codebase_search", "list_dir"), EventType.SEARCH),
 }
+# What a call to such an endpoint is for, other than to "generate".
+_KINDS = {
+    "count_tokens": CallKind.COUNT,
+    "models": CallKind.MODELS,
+    "compact": CallKind.SUMMARY,
+    "prewarm": CallKind.PROBE,
+}
 _HINTS: tuple[tuple[str, EventType], ...] = (
     ("delete", EventType.DELETE),
     ("remove", EventType.DELETE),
@@ -123,7 +130,7 @@ class Generic:
             return CallKind.MODELS if is_models else CallKind.OTHER
         if request.endpoint == "generate":
             return CallKind.MAIN
-        return {"count_tokens": CallKind.COUNT, "models": CallKind.MODELS}.get(request.endpoint, CallKind.OTHER)
+        return _KINDS.get(request.endpoint, CallKind.OTHER)
 
     def title(self, facts: CallFacts) -> str | None:
         return None

@@ -16,9 +16,11 @@ from ocproxy.files.derive import FileLedger
 from ocproxy.model import (
     Batch,
     CallKind,
+    Json,
     Message,
     MessageRow,
     Part,
+    Reasoning,
     SessionRow,
     Text,
     ToolResult,
@@ -55,6 +57,7 @@ class Conversation:
         for message in filter(_is_placed, messages):
             if message.history:
                 self._chain.restore(message.id, message.parent_id, message.key, message.history)
+                self._rename(message.role, message.parts, message.id)
             else:
                 self._asides.add(message.key)
             self._call_ids.restore(message)
@@ -83,17 +86,58 @@ class Conversation:
         """Whether another message follows the message."""
         return self._chain.is_followed(message_id)
 
-    def hear(self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch) -> str | None:
-        """Take the history that a request sent. New messages go into `batch`. Returns the id of its last message."""
-        kept = [(message, key) for message in messages if (key := message_key(self.agent, message)) is not None]
-        steps = self._chain.walk([key for _, key in kept])
+    def hear(
+        self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch, after: str | None = None
+    ) -> str | None:
+        """Take the history that a request sent, from the message `after` on (None: all of it). New messages go into
+        `batch`. Returns the id of its last message."""
+        kept = self._parted(messages, after)
+        steps = self._chain.walk([key for _, key in kept], after)
         for (message, _), step in zip(kept, steps, strict=True):
             if step.is_new:
                 self._store(message, step.node, call_id, at, batch)
         for message in messages:
             if (aside := self.agent.aside(message)) is not None:
                 self._store_aside(message, digest("aside", aside), call_id, at, batch)
-        return steps[-1].node.id if steps else None
+        return steps[-1].node.id if steps else after
+
+    def _parted(self, messages: Sequence[Message], at: str | None) -> list[tuple[Message, str]]:
+        """The messages with their keys. Clients join what a broken answer brought and what its retry did to one
+        message: it is taken apart again where its beginning is known."""
+        found: list[tuple[Message, str]] = []
+        is_known = True  # whether all messages so far were
+        for message in messages:
+            key = message_key(self.agent, message)
+            while is_known and key is not None and message.role == "assistant" and not self._chain.child(at, key):
+                cut = self._beginning(message, at)
+                if cut is None:
+                    break
+                begun, at = cut
+                found.append((begun, message_key(self.agent, begun) or ""))
+                message = msgspec.structs.replace(message, parts=message.parts[len(begun.parts) :])
+                key = message_key(self.agent, message)
+            if key is not None:
+                found.append((message, key))
+                at, is_known = self._chain.child(at, key), is_known and self._chain.child(at, key) is not None
+        return found
+
+    def _beginning(self, message: Message, at: str | None) -> tuple[Message, str] | None:
+        """The longest beginning of a message that is a known one behind `at`, with its id."""
+        for count in range(len(message.parts) - 1, 0, -1):
+            begun = msgspec.structs.replace(message, parts=message.parts[:count])
+            key = message_key(self.agent, begun)
+            if key and any(not isinstance(part, Reasoning) for part in begun.parts):
+                if (id := self._chain.child(at, key)) is not None:
+                    return begun, id
+        return None
+
+    def _rename(self, role: str, parts: Sequence[Json], id: str) -> None:
+        """A call that an answer broke off in may be sent again with the answer, or not: either way it is the same."""
+        if role == "assistant" and any(part.get("complete") is False for part in parts):
+            whole = msgspec.convert([part for part in parts if part.get("complete") is not False], tuple[Part, ...])
+            key = message_key(self.agent, Message("assistant", whole))
+            if key and any(not isinstance(part, Reasoning) for part in whole):
+                self._chain.rename(id, key)
 
     def _store_aside(self, message: Message, key: str, call_id: str, at: datetime, batch: Batch) -> None:
         """Each is stored once, behind the messages of its request: it shows how things stand then. It has no place in
@@ -131,6 +175,8 @@ class Conversation:
             seq=self._seq,
         )
         batch.messages.append(row)
+        if node.history:
+            self._rename(row.role, row.parts, row.id)
         self.size += _size_of(row)
         self._seq += 1
         for use in message.parts:

@@ -55,7 +55,7 @@ def _interpret(exchange: Exchange) -> Interpretation:
     decoded: ModelRequest | None = None
     reply: Reply | None = None
     protocol = next((p for p in protocols() if p.matches(method, path, headers)), None)
-    asks_upgrade = "upgrade" in headers and not exchange.ordinal  # its body has nothing of the protocol
+    asks_upgrade = headers.get("upgrade", "").lower() == "websocket" and not exchange.ordinal  # it has no body
     if protocol is not None and not asks_upgrade:
         decoded, found = protocol.decode_request(path, request.data)
         problems += found

@@ -50,6 +50,17 @@ class Chain:
         """Put a stored message back. Parents come before their children."""
         self._put(id, parent, key, history)
 
+    def child(self, at: str | None, key: str) -> str | None:
+        """The message with this key that follows `at` (None: the beginning), or one told instead of `at`."""
+        found = self._children(at).get(key)
+        if found is None and at is not None:
+            found = self._children(self._nodes[at].parent).get(key)
+        return found
+
+    def rename(self, id: str, key: str) -> None:
+        """Let the message `id` be met by this key too, unless another one is."""
+        self._children(self._nodes[id].parent).setdefault(key, id)
+
     def is_followed(self, id: str) -> bool:
         """Whether another message follows the message `id`."""
         return id in self._nodes and bool(self._nodes[id].children)

@@ -1,0 +1,166 @@
+"""Calls of real clients over OpenAI Responses, through the ingest: one session, and every message once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocproxy.config import Journal
+from ocproxy.exchange import Ended, Kind, Opened, Outcome
+from ocproxy.ingest.loop import Ingest
+from ocproxy.journal import JournalWriter
+from ocproxy.model import MessageRow
+from ocproxy.store.base import Store, open_store
+from tests.protocols.corpus import Case, load_cases, make_exchange
+from tests.support.stored import rows
+
+pytestmark = pytest.mark.anyio
+BY_NAME = {case.name: case for case in load_cases("openai_responses")}
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+        yield store
+
+
+def write(root: Path, cases: Sequence[str | Case], **tags: str) -> None:
+    """These exchanges in a journal, as the relay writes them."""
+    writer = JournalWriter.open(root / "worker-0", Journal())
+    for case in cases:
+        exchange = (BY_NAME[case] if isinstance(case, str) else case).exchange
+        number = writer.next_exchange()
+        head, target = exchange.opened.head, exchange.opened.target
+        opened = Opened(head, target, "openai", "http://127.0.0.1:1", "127.0.0.1:2", tags=tags)
+        writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
+        writer.append(Kind.REQUEST_BYTES, number, exchange.request)
+        writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
+        writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
+        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(Outcome.COMPLETE)))
+        assert writer.commit()
+    writer.close()
+
+
+async def told(store: Store, root: Path, cases: Sequence[str | Case], **tags: str) -> list[list[MessageRow]]:
+    """The messages of each session that these calls are."""
+    write(root, cases, **tags)
+    await Ingest(store, root).catch_up()
+    summaries = sorted(await store.summaries(), key=lambda summary: summary.row.created_at)
+    return [await store.messages(summary.row.id) for summary in summaries]
+
+
+def composed(body: Json, output: list[Json], id: str = "resp_x", **response: Any) -> Case:
+    """One call that is not streamed."""
+    request = json.dumps({"model": "m", **body}).encode()
+    answer = json.dumps({"id": id, "status": "completed", "output": output, **response}).encode()
+    heads = [
+        b"POST /v1/responses HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(request),
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer),
+    ]
+    template = BY_NAME["sdk_first"]
+    return msgspec.structs.replace(template, exchange=make_exchange((heads[0], request), (heads[1], answer)))
+
+
+def said(text: str) -> Json:
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+
+
+def call(id: str) -> Json:
+    return {"type": "function_call", "call_id": id, "name": "read_file", "arguments": '{"path":"/w/a"}'}
+
+
+def output(id: str) -> Json:
+    return {"type": "function_call_output", "call_id": id, "output": "alpha"}
+
+
+def is_a_line(messages: list[MessageRow]) -> bool:
+    """Whether each message follows the one before it: nothing forked, nothing doubled."""
+    parents = [None, *(message.id for message in messages)]
+    return [message.parent_id for message in messages] == parents[:-1]
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        (["first_call", "after_parallel_calls", "end_of_turn"], None),
+        (["code_mode_first_call", "code_mode_result"], 9),
+        (["sdk_first", "sdk_second", "sdk_third"], 6),
+        (["sdk_streamed_first", "sdk_streamed_second"], 4),
+    ],
+)
+async def test_a_resent_history_is_one_session_with_each_message_once(
+    store: Store, tmp_path: Path, names: list[str], count: int | None
+) -> None:
+    (messages,) = await told(store, tmp_path / "journal", names)
+    assert is_a_line(messages)
+    assert count in (None, len(messages))
+
+
+async def test_a_broken_answer_is_not_told_again_when_the_client_goes_on(store: Store, tmp_path: Path) -> None:
+    names = ["drop_behind_call", "after_drop", "retry_after_drop", "failed_in_stream", "retry_after_failure"]
+    (messages,) = await told(store, tmp_path / "journal", names)
+    texts = [message.content for message in messages if message.role == "assistant"]
+    assert texts == [
+        "Reading twice.",
+        "A longer text that is cut off in the middle of i",
+        "A longer text that is cut off in the middle of its stream of pieces.",
+        "Once more, with a server",
+        "Once more, with a server that says no.",
+    ]
+    uses = [part["id"] for message in messages for part in message.parts if part["type"] == "tool_use"]
+    assert len(uses) == len(set(uses))
+
+
+async def test_what_a_client_joined_of_two_answers_is_not_told_again(store: Store, tmp_path: Path) -> None:
+    """The first answer stays in the history without a result, so that it and the second are items in a row."""
+    ask = {"role": "user", "content": "Go."}
+    cases = [
+        composed({"input": [ask]}, [said("One."), call("a")], "resp_1"),
+        composed({"input": [ask, said("One."), call("a")]}, [said("Two."), call("b")], "resp_2"),
+        composed(
+            {"input": [ask, said("One."), call("a"), said("Two."), call("b"), output("a"), output("b")]},
+            [said("Three.")],
+            "resp_3",
+        ),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases)
+    assert [message.content for message in messages] == ["Go.", "One.", "Two.", "alpha\nalpha", "Three."]
+    assert is_a_line(messages)
+
+
+async def test_retries_of_both_answers_joined_are_not_told_again(store: Store, tmp_path: Path) -> None:
+    """Both attempts answered the same message, and the client kept both."""
+    ask = {"role": "user", "content": "Go."}
+    cases = [
+        composed({"input": [ask]}, [said("One."), call("a")], "resp_1"),
+        composed({"input": [ask]}, [said("Two."), call("b")], "resp_2"),
+        composed(
+            {"input": [ask, said("One."), call("a"), said("Two."), call("b"), output("a"), output("b")]},
+            [said("Three.")],
+            "resp_3",
+        ),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases, session="s")
+    assert [message.content for message in messages] == ["Go.", "One.", "Two.", "alpha\nalpha", "Three."]
+
+
+async def test_a_restart_between_any_two_calls_gives_the_same_rows(tmp_path: Path) -> None:
+    names = ["drop_behind_call", "after_drop", "retry_after_drop", "failed_in_stream", "retry_after_failure"]
+    write(tmp_path / "journal", names)
+    expected: dict[str, Any] | None = None
+    for restarts in (False, True):
+        async with await open_store(f"sqlite:///{tmp_path / str(restarts)}.db") as store:
+            for _ in names if restarts else ():
+                ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
+                await ingest._cycle()
+                ingest._restart()
+            await Ingest(store, tmp_path / "journal").catch_up()
+            found = await rows(store)
+        expected = expected or found
+        assert found == expected
