@@ -193,6 +193,7 @@ class Identity(msgspec.Struct, frozen=True):
     session: str | None = None  # the agent's own session id
     agent_id: str | None = None  # id of the subagent within the session
     parent_agent_id: str | None = None  # the subagent's parent subagent; None with agent_id set = the main agent
+    parent_session: str | None = None  # the parent's session id, for agents whose subagents have sessions of their own
     workdir: str | None = None
     version: str | None = None
     title: str | None = None

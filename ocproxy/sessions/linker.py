@@ -49,7 +49,8 @@ def link_identified(identity: Identity) -> Link | None:
     if identity.session is None:
         return None
     if identity.agent_id is None:
-        return Link(session_key(identity.agent, identity.session), "identity")
+        parent = session_key(identity.agent, identity.parent_session) if identity.parent_session else None
+        return Link(session_key(identity.agent, identity.session), "identity", parent, "exact" if parent else None)
     parent = session_key(identity.agent, identity.session, identity.parent_agent_id)
     return Link(session_key(identity.agent, identity.session, identity.agent_id), "identity", parent, "exact")
 

@@ -53,7 +53,7 @@ class Stage(Generic[A]):
         return [
             served
             for served in list(self.provider.log)
-            if self.agent.whose(served) == (session, agent) and self.agent.is_turn(served)
+            if self.agent.is_turn(served) and self.agent.whose(served) == (session, agent)
         ]
 
     def copy_of_start(self, name: str) -> Path:
@@ -107,7 +107,7 @@ def _reduced_block(block: Json) -> tuple[str, ...]:
         case "text":
             return ("text", block["text"])
         case "thinking":
-            return ("reasoning", block["thinking"], block["signature"])
+            return ("reasoning", block["thinking"], str(block["signature"]))
         case "tool_use":
             return ("tool_use", block["id"], block["name"], json.dumps(block["input"], sort_keys=True))
         case "tool_result":
@@ -127,7 +127,7 @@ def _recorded_part(part: Json) -> tuple[str, ...]:
         case "text":
             return ("text", part["text"])
         case "reasoning":
-            return ("reasoning", part["text"], part["signature"])
+            return ("reasoning", part["text"], str(part.get("signature")))
         case "tool_use":
             return ("tool_use", part["id"], part["name"], json.dumps(part["input"], sort_keys=True))
         case "tool_result":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.real_agents.conftest import Installed
 from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced, staged
 from tests.real_agents.work import everything, exit_code_of, files_of
 from tests.support.journals import read_tapes
-from tests.support.scripted import blocks_of, usage_of
+from tests.support.scripted import blocks_of, dialect_of, usage_of
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -89,20 +90,29 @@ def test_every_command_is_there_with_its_exit_code(played: Played) -> None:
 def test_the_failing_edit_and_read_are_told_as_failed(played: Played) -> None:
     failed = [event for event in played.shown["file_events"] if event["status"] == "failed"]
     files = [(event["event_type"], Path(event["file_path"]).name) for event in failed if event["event_type"] != "bash"]
-    reads = played.variant.tools.command_of(played.variant.tools.read(Path("missing.txt"))) is None
-    assert files == [("edit", "input.txt"), *([("read", "missing.txt")] if reads else [])]
+    assert files == [("edit", "input.txt"), ("read", "missing.txt")]
 
 
 def test_no_event_is_left_without_its_result(played: Played) -> None:
-    assert {event["status"] for event in played.shown["file_events"]} == {"applied", "failed"}
+    said = {event["status"] for event in played.shown["file_events"] if event["event_type"] != "bash"}
+    ends = {event["status"] for event in events(played, "bash")}
+    assert said == {"applied", "failed"}
+    assert ends == {"applied", "failed"} if played.variant.exit_codes else {"unknown"}
 
 
 def test_every_tool_use_has_its_event_and_none_is_there_twice(played: Played) -> None:
     said = conversation(played.stage.asked(*whose(played)))
     calls = [block for message in said for block in blocks_of(message) if block["type"] == "tool_use"]
-    told = Counter(event["tool_use_id"] for event in played.shown["file_events"])
-    assert told == Counter(block["id"] for block in calls)
-    assert len({event["id"] for event in played.shown["file_events"]}) == len(calls)
+    told = [event["tool_use_id"] for event in played.shown["file_events"]]
+    assert [id_ for id_, _ in groupby(told)] == [block["id"] for block in calls]
+    twice = Counter((e["tool_use_id"], e["event_type"], e["file_path"]) for e in played.shown["file_events"])
+    assert set(twice.values()) == {1}
+    assert len({event["id"] for event in played.shown["file_events"]}) == len(told)
+
+
+def flat(messages: Iterable[tuple[str, list[tuple[str, ...]]]]) -> list[tuple[str, ...]]:
+    """What was said, without the limits of messages, which some protocols draw otherwise than we do."""
+    return [(role, *block) for role, blocks in messages for block in blocks]
 
 
 def whose(played: Played) -> tuple[str | None, str | None]:
@@ -113,22 +123,24 @@ def whose(played: Played) -> tuple[str | None, str | None]:
 
 def test_the_messages_are_what_the_provider_saw_and_said(played: Played) -> None:
     expected = conversation(played.stage.asked(*whose(played)))
-    assert [recorded(message) for message in played.shown["messages"]] == [reduced(message) for message in expected]
+    if played.variant.protocol == "anthropic-messages":
+        assert [recorded(message) for message in played.shown["messages"]] == [reduced(m) for m in expected]
+    assert flat(map(recorded, played.shown["messages"])) == flat(map(reduced, expected))
 
 
 def test_every_request_is_one_call(played: Played) -> None:
     log = played.stage.provider.log
     calls = played.stage.recorder.ask("calls")
-    assert len(calls) == len(log)
+    assert len(calls) == sum(served.status != 101 for served in log)  # the messages of a connection are its calls
     assert len({call["id"] for call in calls}) == len(calls)
-    assert all(served.complete for served in log)
+    assert all(served.complete for served in log if served.status != 101)
 
 
 def test_the_tokens_add_up_to_what_the_provider_counted(played: Played) -> None:
-    counted = [usage_of(turn) for turn in played.stage.asked(*whose(played))]
+    answered = [served for served in played.stage.provider.log if dialect_of(served) and served.reply]
+    counted = [usage_of(served) for served in answered]
     for name in ("input", "output", "cache_read", "cache_write"):
-        total = sum(usage[name] or 0 for usage in counted) if counted[0][name] is not None else None
-        assert played.session[f"{name}_tokens"] == total, name
+        assert (played.session[f"{name}_tokens"] or 0) == sum(usage[name] or 0 for usage in counted), name
 
 
 def test_the_session_says_whose_it_is_and_where(played: Played) -> None:
@@ -145,7 +157,8 @@ def test_the_journal_has_every_body_byte_for_byte(played: Played) -> None:
     tapes = read_tapes(played.stage.recorder.data)
     assert tapes.gaps == []
     taped = [(exchange.request, exchange.response) for found in tapes.exchanges.values() for exchange in found]
-    expected = [(served.body, served.sent.partition(b"\r\n\r\n")[2]) for served in played.stage.provider.log]
+    exchanges = [served for served in played.stage.provider.log if served.method != "WEBSOCKET"]
+    expected = [(served.body, served.sent.partition(b"\r\n\r\n")[2]) for served in exchanges]
     assert sorted(taped) == sorted(expected)
 
 

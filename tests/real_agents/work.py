@@ -104,10 +104,13 @@ def exit_code_of(command: str) -> int:
     return dict(COMMANDS).get(command, 1 if "missing.txt" in command else 0)
 
 
-def everything(name: str, folder: Path, tools: Tools) -> Script:
-    """Thinking, parallel tools, new and overwritten files, edits of all sorts, a failing edit, read and command."""
+def everything(name: str, folder: Path, tools: Tools, unended: bool = True) -> Script:
+    """Thinking, parallel tools, new and overwritten files, edits of all sorts, a failing edit, read and command.
+
+    `unended`: also an edit at the end of a file without a last newline, which not every agent's reads show.
+    """
     app, spaced = folder / "src" / "app.py", folder / "docs" / "with space.txt"
-    unended, notes, readme = folder / "no_newline.txt", folder / "notes.md", folder / "README.md"
+    ending, notes, readme = folder / "no_newline.txt", folder / "notes.md", folder / "README.md"
     read, write, edit = tools.read, tools.write, tools.edit
     commands = [tools.bash(command) for command, _ in COMMANDS]
     steps = [
@@ -117,7 +120,7 @@ def everything(name: str, folder: Path, tools: Tools) -> Script:
         ("", "This must fail.", (edit(folder / "input.txt", "no such text", "x"),)),
         ("", "A command.", (commands[1],)),
         ("", "A failing one.", (commands[2],)),
-        ("", "Many reads.", tuple(map(read, (app, spaced, unended, readme)))),
+        ("", "Many reads.", tuple(map(read, (app, spaced, ending, readme)))),
         ("", "Two edits of one file at once, and a command that says nothing.", (
             edit(app, "    return 1\n", "    return 11\n"),
             edit(app, "return 2", "return 22", everywhere=True),
@@ -125,7 +128,7 @@ def everything(name: str, folder: Path, tools: Tools) -> Script:
         )),
         ("", "Other files.", (
             edit(spaced, "\tgęślą", "\tgęślą\n\tand more"),
-            edit(unended, "last without a", "the end, still no"),
+            *([edit(ending, "last without a", "the end, still no")] if unended else []),
         )),
         ("", "Overwriting; a new folder; an empty line at the end.", (
             write(readme, "# Written again\nno newline at the end"),

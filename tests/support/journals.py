@@ -63,11 +63,11 @@ def read_tapes(data: Path) -> Tapes:
 
 def _add(taped: Taped, record: Record) -> None:
     match record.kind:
-        case Kind.REQUEST_BYTES:
+        case Kind.REQUEST_BYTES | Kind.CLIENT_BYTES:
             taped.request += record.payload
         case Kind.RESPONSE_HEAD:
             taped.heads.append(record.payload)
-        case Kind.RESPONSE_BYTES:
+        case Kind.RESPONSE_BYTES | Kind.SERVER_BYTES:
             taped.response += record.payload
         case Kind.ENDED:
             taped.ended = msgspec.msgpack.decode(record.payload, type=Ended)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ocproxy.demo.provider import Served
-from ocproxy.demo.script import Call
+from ocproxy.demo.provider import Provider, Served
+from ocproxy.demo.script import Call, Script, Step
 from tests.real_agents.client import KEY, Client, Finished, Variant
 from tests.real_agents.installation import Package
-from tests.support.scripted import request_of
+from tests.real_agents.work import COMMANDS, Tools
+from tests.support.scripted import Scripted, dialect_of, request_of
 
 Json = dict[str, Any]
+Manners = Callable[..., Provider]
 
 _RESULT = "last-message.txt"
 
 
 class Codex(Client):
-    """Options: `model`; `provider` own (a custom provider: HTTP), builtin (WebSocket first) or chatgpt (a made-up login:
-    zstd bodies); `toml`, more lines of its configuration."""
+    """Options: `model`; `provider`: own (a custom provider: HTTP), builtin (WebSocket first) or chatgpt (a made-up
+    login: zstd bodies); `toml`, more lines of its configuration."""
 
     package = Package("codex", "npm", "@openai/codex", "codex", required=True)
 
@@ -48,15 +53,15 @@ class Codex(Client):
         return session, None if thread == session else thread
 
     def is_turn(self, served: Served) -> bool:
+        if dialect_of(served) is None:
+            return False
         turn = self.turn(served)
-        is_user = turn.get("thread_source") != "thread_title"
-        return super().is_turn(served) and turn.get("request_kind") in ("turn", "prewarm") and is_user
+        return turn.get("request_kind") in ("turn", "prewarm") and turn.get("thread_source") != "thread_title"
 
     def said(self, served: Served) -> Json:
         """What a request says of itself: in the client metadata of a WebSocket message, else in the headers."""
-        metadata = request_of(served).get("client_metadata") or {} if served.body else {}
-        names = {name.replace("-", "_"): value for name, value in {**served.headers, **metadata}.items()}
-        return names
+        metadata = request_of(served).get("client_metadata") or {}
+        return {name.replace("-", "_"): value for name, value in {**served.headers, **metadata}.items()}
 
     def turn(self, served: Served) -> Json:
         said: Json = json.loads(self.said(served).get("x_codex_turn_metadata") or "{}")
@@ -149,12 +154,16 @@ class ShellTools(FunctionTools):
     def patch(self, text: str) -> Call:
         return self.bash(f"apply_patch <<'EOF'\n{text}EOF")
 
+    def command_of(self, call: Call) -> str | None:
+        command = super().command_of(call)
+        return None if command is None or command.startswith("apply_patch") else command
+
 
 class CodeTools(FunctionTools):
     """The model writes JavaScript."""
 
     def bash(self, command: str) -> Call:
-        return self.code(f"const r = await tools.exec_command({json.dumps({'cmd': command})});\ntext(r.output);\n")
+        return self.code(f"const r = await tools.exec_command({json.dumps({'cmd': command})});\ntext(r);\n")
 
     def patch(self, text: str) -> Call:
         return self.code(f"text(await tools.apply_patch({json.dumps(text)}));\n")
@@ -162,5 +171,75 @@ class CodeTools(FunctionTools):
     def code(self, text: str) -> Call:
         return Call("exec", {"input": text})
 
+    def command_of(self, call: Call) -> str | None:
+        """Of a program of one command."""
+        found = re.search(r"exec_command\((\{.*\})\)", call.input["input"])
+        return json.loads(found[1])["cmd"] if found else None
 
-VARIANTS: list[Variant] = []
+
+def work(name: str, folder: Path, tools: FunctionTools, unended: bool = True) -> Script:
+    """As `everything`, in patches: they write whole lines, and every file that they write ends in a newline."""
+    app, spaced, ended = folder / "src" / "app.py", folder / "docs" / "with space.txt", folder / "no_newline.txt"
+    read, write, edit, bash = tools.read, tools.write, tools.edit, tools.bash
+    commands = [bash(command) for command, _ in COMMANDS]
+    several = patch(
+        *added(folder / "new" / "deep.txt", "one\n\n"),
+        *updated(app, "    return 1", "    return 11"),
+        "@@ def three():",
+        "-    return 2",
+        "+    return 22",
+        f"*** Update File: {folder / 'README.md'}",
+        f"*** Move to: {folder / 'docs' / 'README.md'}",
+        "@@",
+        " # A small project",
+        " ",
+        "-With two lines.",
+        "+With three",
+        "+lines.",
+        f"*** Delete File: {folder / '.gitignore'}",
+    )
+    steps = [
+        ("I read the input — then I write. Zażółć.", "Reading.", (read(folder / "input.txt"), commands[0])),
+        ("", "A new file.", (write(folder / "notes.md", "# Notes\n\nfirst — ünïcødé 🚀\nsecond\n"),)),
+        ("Now edit.", "Editing.", (edit(folder / "input.txt", "beta", "BETA\nand one more"),)),
+        ("", "This must fail.", (edit(folder / "input.txt", "no such text", "x"),)),
+        ("", "A command.", (commands[1],)),
+        ("", "A failing one.", (commands[2],)),
+        ("", "Many reads.", (*map(read, (app, spaced, ended, folder / "README.md", folder / ".gitignore")),)),
+        ("", "Several files in one patch.", (tools.patch(several), commands[3])),
+        ("", "Other files.", (
+            edit(spaced, "\tgęślą", "\tgęślą\n\tand more"),
+            *([edit(ended, "last without a newline", "the end, now with one")] if unended else []),
+        )),
+        ("", "Editing what I wrote.", (edit(folder / "notes.md", "second", "2nd"),)),
+        ("", "Overwriting.", (write(folder / "input.txt", "written again\n"),)),
+        ("", "A read that must fail.", (read(folder / "missing.txt"), commands[4])),
+        ("All done.", "All done. Ünïcødé 🚀.", ()),
+    ]  # fmt: skip
+    return Script(name, tuple(Step(text=text, thinking=thinking, calls=calls) for thinking, text, calls in steps))
+
+
+def _variant(name: str, tools: FunctionTools, options: dict[str, str], manners: Manners = Scripted) -> Variant:
+    script = cast("Callable[[str, Path, Tools], Script]", work)
+    return Variant(f"Codex, {name}", Codex, tools, "codex", "openai-responses", options, (), manners, script=script)
+
+
+CODE = "gpt-6.1-sol"
+VARIANTS = [
+    _variant("HTTP, functions", FunctionTools(), {"provider": "own"}),
+    _variant("HTTP, a shell only", ShellTools(), {"provider": "own", "model": "a-model-that-nobody-knows"}),
+    _variant("WebSocket, functions", FunctionTools(), {"provider": "builtin"}),
+    _variant("WebSocket, code mode", CodeTools(), {"provider": "builtin", "model": CODE}),
+    _variant(
+        "compressed WebSocket, code mode",
+        CodeTools(),
+        {"provider": "builtin", "model": CODE},
+        partial(Scripted, websocket="deflate"),
+    ),
+    _variant(
+        "ChatGPT login, HTTP with zstd, functions",
+        FunctionTools(),
+        {"provider": "chatgpt"},
+        partial(Scripted, websocket=426),
+    ),
+]

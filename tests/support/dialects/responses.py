@@ -64,7 +64,8 @@ def _message(item: Json) -> Json | None:
         return {"role": "user", "content": [{"type": "text", "text": "\n".join(texts)}]}
     if kind == "reasoning":
         text = "".join(part["text"] for part in item.get("summary") or [])
-        return {"role": "assistant", "content": [{"type": "thinking", "thinking": text, "signature": None}]}
+        sealed = item.get("encrypted_content")
+        return {"role": "assistant", "content": [{"type": "thinking", "thinking": text, "signature": sealed}]}
     if kind in _CALLS:
         return {"role": "assistant", "content": [_use(item)]}
     if kind.endswith("_output"):
