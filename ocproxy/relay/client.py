@@ -153,6 +153,8 @@ class ClientConnection:
         judge = self._judge
         head, body = read_request(data, end, judge)
         target = routes.origin_form(head.target, station.own)
+        if target is None and head.target == b"*":
+            raise BadHead(400, "the target * names no path, so no upstream can be chosen for it")
         if target is None:
             raise BadHead(400, "the target names another server; upstreams come from ocproxy's configuration only")
         if judge.upgrade:
