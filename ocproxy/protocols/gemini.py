@@ -82,6 +82,8 @@ def _read_request(path: re.Match[str], value: Block, problems: list[Problem]) ->
         return ModelRequest(_model(path, outer), False, (), (), (), params, "embed")
     if "contents" not in value:
         note(problems, "wrong_type", "the request has no contents")
+    elif not isinstance(value["contents"], list | dict | str):
+        params["contents"] = value["contents"]
     tools = value.get("tools")
     if isinstance(tools, dict):
         tools = [tools]
@@ -90,6 +92,8 @@ def _read_request(path: re.Match[str], value: Block, problems: list[Problem]) ->
         params["tools"] = tools
     system = value.get("systemInstruction")
     system = camel(system).get("parts") if isinstance(system, dict) and "parts" in system else system
+    if not isinstance(system, list | dict | str | None):
+        params["systemInstruction"] = system
     return ModelRequest(
         model=_model(path, value) or _model(path, outer),
         stream=verb.startswith("stream"),

@@ -127,6 +127,15 @@ def test_order_and_number_format_of_arguments_do_not_make_another_call() -> None
     assert uses(first.messages[0].parts)[0].id == uses(second.messages[0].parts)[0].id
 
 
+@pytest.mark.parametrize(("field", "value"), [("contents", 7), ("tools", "all"), ("systemInstruction", True)])
+def test_a_field_of_a_wrong_type_is_told_and_kept(field: str, value: Json) -> None:
+    body = {"contents": [user("go")], "generationConfig": {}, field: value}
+    request, problems = PROTOCOL.decode_request(STREAM, msgspec.json.encode(body))
+    assert request is not None
+    assert request.params == {"generationConfig": {}, field: value}
+    assert [problem.code for problem in problems] == ["wrong_type"]
+
+
 @pytest.mark.parametrize("ids", [("", "", ""), ("a", "b", "c"), ("own-1", "own-2", "own-3")])
 @pytest.mark.parametrize("apart", [False, True])
 def test_results_meet_their_calls_by_id_or_by_name_and_order(ids: tuple[str, ...], apart: bool) -> None:
