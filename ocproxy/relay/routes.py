@@ -5,7 +5,8 @@
     /  /api/…  /ui/…                 the control process (but /api/hello is Claude Code's probe: anthropic)
     /backend-api/…                   chatgpt, where there is an upstream of that name: Codex with a ChatGPT login
     …/model/ID/invoke  …/converse    bedrock, where there is one
-    …/publishers/P/models/ID:verb    vertex, where there is one
+    …/publishers/P/models/ID:verb    vertex, where there is one; …/locations/L/endpoints/ID:verb too
+    /v1internal:verb                 codeassist, where there is one: Gemini CLI with a Google login
     …/v1beta/…  …/models/ID:verb     gemini
     …/messages and below             anthropic, except below OpenAI's threads
     …/chat/completions, …/responses, …/v1/…
@@ -30,7 +31,8 @@ _RUN = re.compile(rb"/run/([^/?#]+)(?=[/?#]|$)")
 _FIRST = re.compile(rb"/([^/?#]+)(?=[/?#]|$)")
 # `/v1internal:` is Gemini with a Google login; `:rawPredict` is another publisher's model.
 _GEMINI = re.compile(
-    rb"/v1(?:alpha|beta)\d*(?:/|$)|/v1internal:[A-Za-z]+$|/models/[^/]+:(?!rawPredict|streamRawPredict)[A-Za-z]+$"
+    rb"/v1(?:alpha|beta)\d*(?:/|$)|/v1internal:[A-Za-z]+$"
+    rb"|/(?:models|tunedModels|endpoints)/[^/]+(?::|%3[Aa])(?!rawPredict|streamRawPredict)[A-Za-z]+$"
 )
 _OPENAI = re.compile(rb"/(?:chat/completions|responses|threads)(?:/|$)")
 _MESSAGES = re.compile(rb"/messages(?:/|$)")
@@ -38,9 +40,18 @@ _V1 = re.compile(rb"/v1(?:/|$)")
 # What only an upstream that the user added can take: its name, its paths, and how errors look there.
 _ADDED = (
     ("chatgpt", re.compile(rb"^/backend-api(?:/|$)"), "openai"),
-    ("bedrock", re.compile(rb"/model/[^/]+/(?:invoke|converse)[a-z-]*$|/inference-profiles$"), "anthropic"),
-    ("vertex", re.compile(rb"/publishers/anthropic/models/[^/]+:[A-Za-z]+$"), "anthropic"),
-    ("vertex", re.compile(rb"/publishers/[^/]+/models/[^/]+:[A-Za-z]+$"), "gemini"),
+    (
+        "bedrock",
+        re.compile(rb"/model/[^/]+/(?:invoke|converse|count-tokens)[a-z-]*$|/inference-profiles$"),
+        "anthropic",
+    ),
+    ("vertex", re.compile(rb"/publishers/anthropic/models/[^/]+(?::|%3[Aa])[A-Za-z]+$"), "anthropic"),
+    (
+        "vertex",
+        re.compile(rb"/(?:publishers/[^/]+/models|locations/[^/]+/endpoints)/[^/]+(?::|%3[Aa])[A-Za-z]+$"),
+        "gemini",
+    ),
+    ("codeassist", re.compile(rb"/v1internal:[A-Za-z]+$"), "gemini"),
 )
 
 

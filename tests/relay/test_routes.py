@@ -31,6 +31,7 @@ def route(target: bytes, hints: str = "", upstreams: frozenset[str] = UPSTREAMS)
         (b"/v1beta/models/gemini-2:streamGenerateContent?alt=sse", "gemini"),
         (b"/v1/models/gemini-2:generateContent", "gemini"),
         (b"/x/models/g:countTokens", "gemini"),
+        (b"/v1/tunedModels/g%3AgenerateContent", "gemini"),
         (b"/v1beta/openai/chat/completions", "gemini"),
         (b"/backend-api/plugins", "anthropic"),
         (b"/messages-of-mine", "anthropic"),
@@ -104,7 +105,10 @@ ADDED = [
     (b"/backend-api/plugins?x=1", "chatgpt", "openai"),
     (b"/model/anthropic.claude-v2:0/invoke-with-response-stream", "bedrock", "anthropic"),
     (b"/model/arn%3Aaws%3Ax%2Fy/converse", "bedrock", "anthropic"),
+    (b"/model/claude/count-tokens", "bedrock", "anthropic"),
     (b"/inference-profiles", "bedrock", "anthropic"),
+    (b"/v1/projects/p/locations/l/endpoints/123:streamGenerateContent", "vertex", "gemini"),
+    (b"/v1internal:countTokens", "codeassist", "gemini"),
     (b"/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict", "vertex", "anthropic"),
     (b"/v1/projects/p/locations/l/publishers/google/models/gemini-3:generateContent", "vertex", "gemini"),
 ]
@@ -114,7 +118,7 @@ ADDED = [
 def test_paths_of_other_clouds_go_to_the_upstream_that_was_added_for_them(
     target: bytes, upstream: str, dialect: str
 ) -> None:
-    found = route(target, upstreams=UPSTREAMS | {"chatgpt", "bedrock", "vertex"})
+    found = route(target, upstreams=UPSTREAMS | {"chatgpt", "bedrock", "vertex", "codeassist"})
     assert (found.upstream, found.target, found.dialect) == (upstream, target, dialect)
     assert route(b"/local" + target, upstreams=UPSTREAMS | {upstream}).upstream == "local"
 
