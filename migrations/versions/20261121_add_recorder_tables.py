@@ -139,6 +139,7 @@ def create_calls() -> None:
     )
     op.create_index("ix_calls_session_started", "calls", ["session_id", "started_at"])
     op.create_index("ix_calls_started_at", "calls", ["started_at"])
+    op.create_index("ix_calls_reply_id", "calls", ["reply_id"])
 
 
 def downgrade() -> None:

@@ -101,6 +101,17 @@ class Conversation:
                 self._store_aside(message, digest("aside", aside), call_id, at, batch)
         return steps[-1].node.id if steps else after
 
+    def overhear(self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch) -> None:
+        """Take of a history that is to be made shorter the results that are told nowhere else: of the calls that were
+        under way. What follows them is no part of the conversation."""
+        last = max((n for n, m in enumerate(messages) if any(isinstance(p, ToolResult) for p in m.parts)), default=None)
+        first = message_key(self.agent, messages[0]) if messages else None
+        if last is None or first is None or self._chain.child(None, first) is None:
+            return  # it is told as text, in another order, or not the history that we know
+        results = tuple([part for part in messages[last].parts if isinstance(part, ToolResult)])
+        rest = msgspec.structs.replace(messages[last], parts=results)
+        self.hear([*messages[:last], rest], call_id, at, batch)
+
     def _parted(self, messages: Sequence[Message], at: str | None) -> list[tuple[Message, str]]:
         """The messages with their keys. Clients join what a broken answer brought and what its retry did to one
         message: it is taken apart again where its beginning is known."""

@@ -26,7 +26,8 @@ from ocproxy.exchange import Exchange, Position
 from ocproxy.ingest.assemble import Budget, FoundGap
 from ocproxy.ingest.follower import Follower
 from ocproxy.ingest.interpret import Interpretation, interpret
-from ocproxy.ingest.recorder import Recorder, moment
+from ocproxy.ingest.recorder import Recorder
+from ocproxy.ingest.rows import moment
 from ocproxy.journal import JournalReader, list_journals
 from ocproxy.model import Batch, GapRow, Problem, digest
 from ocproxy.store.base import Store

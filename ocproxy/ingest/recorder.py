@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
 from ocproxy.agents.catalog import agent_named
-from ocproxy.exchange import Kind
 from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
 from ocproxy.ingest.interpret import Interpretation
+from ocproxy.ingest.rows import call_row, moment, prompt_row
 from ocproxy.model import (
     Batch,
+    CallKind,
     CallRow,
     Message,
     ModelRequest,
-    PromptRow,
+    Problem,
     SessionRow,
     Text,
     ToolResult,
-    digest,
 )
 from ocproxy.sessions.chain import histories
 from ocproxy.sessions.linker import (
@@ -60,12 +58,14 @@ class Recorder:
         self._ahead: set[str] = set()  # sessions in memory that are ahead of the store
         self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
         self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
+        self._replies: dict[str, list[CallRow]] = {}  # not yet committed: reply id -> calls
         self._delegated: dict[str, list[str]] = {}  # not yet committed: key of a subagent's prompt -> sessions
 
     def committed(self) -> None:
         """The batch is in the store."""
         self._uses.clear()
         self._known.clear()
+        self._replies.clear()
         self._delegated.clear()
         self._ahead.clear()
         self._evict()
@@ -87,7 +87,8 @@ class Recorder:
     async def record(self, item: Interpretation, batch: Batch) -> None:
         """Add the rows of one exchange to `batch`. Raises StoreBusy or StoreError with `batch` as it was; what is held
         may be ahead of it then (see `forget`)."""
-        link = await self._link(item)
+        before = await self._answered(item)
+        link = await self._link(item, before)
         session = parent = None
         if link is not None:
             parent = await self._open(link.parent_id, item) if link.parent_id else None
@@ -102,22 +103,40 @@ class Recorder:
             if session.is_begun and session.row.workdir != was:
                 about = [row for row in batch.messages if row.session_id == link.session_id]
                 session.refold([*await self._store.messages(link.session_id), *about])
-            asked, said = self._converse(session, item, part)
-        prompt = _prompt_row(item)
+            if before is not None and before.session_id != link.session_id:
+                before = None  # the request itself names another session
+            asked, said = self._converse(session, item, part, before)
+        if before is None and item.facts.request and item.facts.request.continues is not msgspec.UNSET:
+            item = _without_past(item)
+        prompt = prompt_row(item)
         part.prompts += [prompt] if prompt else []
-        part.calls.append(_call_row(item, session, prompt, asked, said))
+        part.calls.append(call_row(item, session, prompt, asked, said))
         self._note(part)
         for name in Batch.__struct_fields__:
             getattr(batch, name).extend(getattr(part, name))
 
     def record_bare(self, item: Interpretation, batch: Batch) -> None:
         """Add the call alone, with its problems: what is left when recording it failed."""
-        batch.calls.append(_call_row(item, None, None))
+        batch.calls.append(call_row(item, None, None))
 
     # --- which session
 
-    async def _link(self, item: Interpretation) -> Link | None:
+    async def _answered(self, item: Interpretation) -> CallRow | None:
+        """The call, stored or about to be, whose reply the request continues, or asks for once more."""
+        request, reply = item.facts.request, item.facts.reply
+        id = request.continues if request and is_conversation(item.kind) else msgspec.UNSET
+        if request and request.endpoint == "retrieve" and reply and reply.id:
+            id = reply.id
+        if id is msgspec.UNSET:
+            return None
+        found = [*await self._store.calls_of_reply(id), *self._replies.get(id, [])]
+        fitting = await self._fitting({call.session_id for call in found if call.session_id}, item)
+        return next((call for call in found if call.session_id in fitting and call.request_message_id), None)
+
+    async def _link(self, item: Interpretation, before: CallRow | None) -> Link | None:
         link = link_identified(item.identity)
+        if link is None and before is not None and before.session_id:
+            link = Link(before.session_id, "reply")
         request = item.facts.request
         if link is not None or request is None or not is_conversation(item.kind):
             return link
@@ -223,12 +242,25 @@ class Recorder:
         session.update(row)
         part.sessions.append(row)
 
-    def _converse(self, session: Conversation, item: Interpretation, part: Batch) -> tuple[str | None, str | None]:
-        """Add the call's messages and events. Returns the ids of the request's last message and of the reply's."""
+    def _converse(
+        self, session: Conversation, item: Interpretation, part: Batch, before: CallRow | None
+    ) -> tuple[str | None, str | None]:
+        """Add the call's messages and events, behind those of the call `before`. Returns the ids of the request's last
+        message and of the reply's."""
         request, reply, exchange = item.facts.request, item.facts.reply, item.exchange
-        if request is None or not is_conversation(item.kind):
+        if request is None:
             return None, None
-        asked = session.hear(request.messages, exchange.call_id, moment(exchange.opened_ns), part)
+        at = moment(exchange.opened_ns)
+        if request.endpoint == "retrieve":  # what was not there yet when it was asked for
+            asked = before.request_message_id if before else None
+        elif item.kind is CallKind.SUMMARY:
+            session.overhear(request.messages, exchange.call_id, at, part)
+            return None, None
+        elif is_conversation(item.kind):
+            after = (before.message_id or before.request_message_id) if before else None
+            asked = session.hear(request.messages, exchange.call_id, at, part, after)
+        else:
+            return None, None
         if reply is None:
             return asked, None
         return asked, session.say(reply.parts, asked, exchange.call_id, moment(exchange.ended_ns), part)
@@ -239,9 +271,17 @@ class Recorder:
             self._uses.setdefault(use.tool_use_id, set()).add(use.session_id)
             if use.delegated:
                 self._delegated.setdefault(use.delegated, []).append(use.session_id)
+        for call in part.calls:
+            if call.reply_id:
+                self._replies.setdefault(call.reply_id, []).append(call)
         for row in part.messages:
             match = HistoryMatch(row.history, row.session_id, row.id, False, row.created_at)
             self._known.setdefault(row.history, []).append(match)
+
+
+def _without_past(item: Interpretation) -> Interpretation:
+    what = "the request continues a reply that was not recorded; the messages before it are not known"
+    return msgspec.structs.replace(item, problems=(*item.problems, Problem("unknown_reply", what)))
 
 
 def _first_words(item: Interpretation) -> str | None:
@@ -273,79 +313,3 @@ def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
     results = [part for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
     ids = [part.alias or part.tool_use_id for part in results[:_RESULTS_ASKED]]
     return Evidence(histories(keys), answers[0], answers[-1], ids)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def moment(ns: int) -> datetime:
-    """Nanoseconds since the Unix epoch as a datetime in UTC; what is below a microsecond is cut off."""
-    return _EPOCH + timedelta(microseconds=ns // 1000)
-
-
-def _prompt_row(item: Interpretation) -> PromptRow | None:
-    request = item.facts.request
-    if request is None or not (request.system or request.tools):
-        return None
-    return PromptRow(
-        hash=digest("prompt", item.agent.system_key(request)),
-        system=[msgspec.to_builtins(part) for part in request.system],
-        tools=list(request.tools),
-    )
-
-
-def _call_row(
-    item: Interpretation,
-    session: Conversation | None,
-    prompt: PromptRow | None,
-    asked: str | None = None,
-    said: str | None = None,
-) -> CallRow:
-    """`asked` is the id of the request's last message, `said` that of the reply's."""
-    exchange, reply, request = item.exchange, item.facts.reply, item.facts.request
-    sizes = exchange.sizes or (len(exchange.request), len(exchange.response))
-    return CallRow(
-        id=exchange.call_id,
-        journal=exchange.journal,
-        exchange=exchange.number,
-        position=str(exchange.position),
-        session_id=session.row.id if session else None,
-        run=exchange.opened.run,
-        agent_name=item.identity.agent,
-        protocol=item.protocol,
-        upstream=exchange.opened.upstream,
-        method=item.facts.method,
-        path=exchange.opened.target,
-        kind=item.kind.value,
-        status=item.status,
-        outcome=item.outcome.value,
-        detail=exchange.ended.detail if item.outcome is exchange.ended.outcome else "",
-        started_at=moment(exchange.opened_ns),
-        first_byte_at=moment(exchange.first_byte_ns) if exchange.first_byte_ns else None,
-        ended_at=moment(exchange.ended_ns),
-        request_bytes=sizes[0] + exchange.beyond.get(Kind.REQUEST_BYTES, 0),
-        response_bytes=sizes[1] + exchange.beyond.get(Kind.RESPONSE_BYTES, 0),
-        model=(reply.model if reply else None) or (request.model if request else None),
-        reply_id=reply.id if reply else None,
-        request_message_id=asked,
-        message_id=said,
-        prompt_hash=prompt.hash if prompt else None,
-        stop_reason=reply.stop_reason if reply else None,
-        error=reply.error if reply else None,
-        problems=[msgspec.to_builtins(problem) for problem in item.problems],
-        **_tokens(item),
-    )
-
-
-def _tokens(item: Interpretation) -> dict[str, Any]:
-    usage = item.facts.reply.usage if item.facts.reply else None
-    names: Sequence[str] = (
-        "input",
-        "output",
-        "cache_read",
-        "cache_write",
-        "cache_write_5m",
-        "cache_write_1h",
-        "reasoning",
-    )
-    return {f"{name}_tokens": getattr(usage, name) if usage else None for name in names}

@@ -1,9 +1,9 @@
 """Which session a call belongs to: the most trusted evidence decides, and it is named.
 
-In order: our own tags and the agent's own session id (one id, because a tag overrides it in `Agent.identity`), the
-continuation of a known history that includes an answer, tool results whose call ids we handed on to one session only,
-the retry of a first request that was never answered, and only then a new session. Never the first message alone: two
-agents with the same prompt are two sessions.
+In order: our own tags and the agent's own session id (one id, because a tag overrides it in `Agent.identity`), the id
+of a reply that the request says it continues, the continuation of a known history that includes an answer, tool
+results whose call ids we handed on to one session only, the retry of a first request that was never answered, and only
+then a new session. Never the first message alone: two agents with the same prompt are two sessions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from ocproxy.model import Certainty, Identity, digest
 
-How = Literal["identity", "history", "tool use", "retry", "new"]
+How = Literal["identity", "reply", "history", "tool use", "retry", "new"]
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -146,6 +146,7 @@ CALLS = sa.Table(
     *[sa.Column(f"{name}_tokens", sa.BigInteger()) for name in _TOKENS],
     sa.Index("ix_calls_session_started", "session_id", "started_at"),
     sa.Index("ix_calls_started_at", "started_at"),
+    sa.Index("ix_calls_reply_id", "reply_id"),
 )
 
 GAPS = sa.Table(

@@ -175,6 +175,11 @@ class SqlStore:
             query = query.where(table.c.session_id == session_id)
         return [_from_row(row, CallRow) for row in reversed(await self._all(query))]
 
+    async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
+        table = schema.CALLS
+        query = sa.select(table).where(table.c.reply_id == reply_id).order_by(table.c.started_at, table.c.id)
+        return [_from_row(row, CallRow) for row in await self._all(query)]
+
     async def prompt(self, hash: str) -> PromptRow | None:
         rows = await self._all(sa.select(schema.PROMPTS).where(schema.PROMPTS.c.hash == hash))
         return _from_row(rows[0], PromptRow) if rows else None

@@ -164,3 +164,86 @@ async def test_a_restart_between_any_two_calls_gives_the_same_rows(tmp_path: Pat
             found = await rows(store)
         expected = expected or found
         assert found == expected
+
+
+async def test_what_a_reply_is_continued_with_stands_behind_it(store: Store, tmp_path: Path) -> None:
+    """A script lets the provider keep the history: each call but the first sends results alone."""
+    (messages,) = await told(store, tmp_path / "journal", ["stored_first", "stored_second", "stored_third"])
+    assert is_a_line(messages)
+    assert [message.role for message in messages] == ["user", "assistant"] * 3
+
+
+async def test_a_reply_may_be_continued_twice(store: Store, tmp_path: Path) -> None:
+    cases = [
+        composed({"input": "Go.", "store": True}, [said("One.")], "resp_1"),
+        composed({"input": "Left.", "previous_response_id": "resp_1"}, [said("Two.")], "resp_2"),
+        composed({"input": "Right.", "previous_response_id": "resp_1"}, [said("Three.")], "resp_3"),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases)
+    assert [(message.content, message.depth) for message in messages] == [
+        ("Go.", 0), ("One.", 1), ("Left.", 2), ("Two.", 3), ("Right.", 2), ("Three.", 3),
+    ]  # fmt: skip
+
+
+async def test_a_reply_without_words_is_continued_behind_its_request(store: Store, tmp_path: Path) -> None:
+    cases = [
+        composed({"input": "Go."}, [], "resp_1"),
+        composed({"input": "Well?", "previous_response_id": "resp_1"}, [said("Two.")], "resp_2"),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases)
+    assert is_a_line(messages) and len(messages) == 3
+
+
+async def test_a_reply_that_was_not_recorded_is_told_as_missing(store: Store, tmp_path: Path) -> None:
+    case = composed({"input": "Well?", "previous_response_id": "resp_0"}, [said("Yes.")], "resp_1")
+    (messages,) = await told(store, tmp_path / "journal", [case])
+    assert [message.content for message in messages] == ["Well?", "Yes."]
+    (row,) = await store.calls()
+    assert [problem["code"] for problem in row.problems] == ["unknown_reply"]
+
+
+async def test_replies_of_other_runs_and_agents_are_not_continued(store: Store, tmp_path: Path) -> None:
+    cases = [
+        composed({"input": "Go."}, [said("One.")], "resp_1"),
+        composed({"input": "Well?", "previous_response_id": "resp_1"}, [said("Two.")], "resp_2"),
+    ]
+    write(tmp_path / "journal", cases[:1], agent="one")
+    write(tmp_path / "journal", cases[1:], agent="two")
+    await Ingest(store, tmp_path / "journal").catch_up()
+    assert len(await store.summaries()) == 2
+
+
+async def test_continuations_link_alike_in_one_batch_and_over_a_restart(tmp_path: Path) -> None:
+    write(tmp_path / "journal", ["stored_first", "stored_second", "stored_third"])
+    found = []
+    for calls in (50, 1):
+        async with await open_store(f"sqlite:///{tmp_path / str(calls)}.db") as store:
+            for _ in range(3 if calls == 1 else 0):
+                ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
+                await ingest._cycle()
+                ingest._restart()
+            await Ingest(store, tmp_path / "journal").catch_up()
+            found.append(await rows(store))
+    assert found[0] == found[1]
+
+
+async def test_an_answer_made_in_the_background_is_told_when_it_is_fetched(store: Store, tmp_path: Path) -> None:
+    names = ["background_start", "background_poll", "background_poll"]
+    (messages,) = await told(store, tmp_path / "journal", names)
+    assert [(message.role, message.content) for message in messages] == [
+        ("user", "Think long."), ("assistant", "Thought."),
+    ]  # fmt: skip
+    assert is_a_line(messages)
+
+
+async def test_results_that_only_a_compaction_tells_are_told(store: Store, tmp_path: Path) -> None:
+    ask, prompt = {"role": "user", "content": "Go."}, {"role": "user", "content": "Go on from this: all is well."}
+    history = [ask, said("One."), call("a")]
+    cases = [
+        composed({"input": [ask]}, [said("One."), call("a")], "resp_1"),
+        composed({"input": [*history, output("a"), {"type": "compaction_trigger"}]}, [said("All is well.")], "resp_2"),
+        composed({"input": [prompt]}, [said("Two.")], "resp_3"),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases, session="s")
+    assert [message.content for message in messages] == ["Go.", "One.", "alpha", prompt["content"], "Two."]
+    assert [call.kind for call in await store.calls()] == ["main", "summary", "main"]
