@@ -46,7 +46,7 @@ class FileLedger:
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
         self._shown: list[tuple[str, Answer]] = []  # files that messages showed
-        self._written: dict[str, ToolUse] = {}  # uses that an answer's text holds, without result so far
+        self._written: dict[str, ToolUse] = {}  # uses of the last answer whose results a text may tell
         self._said: list[Part] = []  # by others than the model since then
         self._tail: Sequence[Part] = ()  # the last part of the message before: a file may be named there, shown here
         self._folder: str | None = None  # where the agent's shell stands, when it is not `workdir`
@@ -144,16 +144,15 @@ class FileLedger:
         return events
 
     def _read_uses(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
-        """The events of tool uses that an answer's text holds."""
+        """The events of tool uses that an answer's text holds. Its real ones may have their results in texts, too."""
         events: list[FileEvent] = []
-        uses = self._agent.uses_in(parts)
-        if uses:
-            self._written.clear()
-            self._said.clear()
-        for use in uses:
-            use = msgspec.structs.replace(use, id=f"{message_id}/{use.id}")
-            self._written[use.id] = use
+        real = [part for part in parts if isinstance(part, ToolUse) and part.executor == "agent"]
+        written = [msgspec.structs.replace(use, id=f"{message_id}/{use.id}") for use in self._agent.uses_in(parts)]
+        for use in written:
             events += self.requested(use, message_id, at)
+        if uses := [*real, *written]:
+            self._written = {use.id: use for use in uses}
+            self._said.clear()
         return events
 
     def _read_results(self, parts: Sequence[Part], at: datetime) -> list[FileEvent]:

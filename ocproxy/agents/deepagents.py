@@ -1,0 +1,86 @@
+"""deepagents, the file-working agents of LangChain: known by the names of their tools. Recorded from 0.7.32.
+
+They say nothing of their session. A subagent (`task`) is a conversation of its own, which begins with the description.
+Reads begin with a line that says which lines follow, and do not say whether the last one ends in a newline. A failing
+command has no error flag; its last line has the exit code.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.fields import number_of
+from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.offered import names_of
+from ocproxy.model import EventType, Identity, Status, ToolResult, ToolUse
+
+_TOOLS = {"ls", "read_file", "write_file", "edit_file", "glob", "grep"}
+_SEARCHES = ("ls", "glob", "grep")
+_LINES = re.compile(r"\A@@ lines (\d+)-\d+ of \d+(?: \| [^\n@]*)? @@\n")
+_ENDED = re.compile(r"\[Command (?:succeeded|failed) with exit code (-?\d{1,10})\]\s*\Z")
+_DONE = re.compile(r"\A(?:Updated file|Created file|Deleted|Successfully (?:replaced|deleted|wrote))\b")
+_MISSING = re.compile(r"\AError: File '.*' not found")
+
+
+class DeepAgents(Generic):
+    """Agents made with `create_deep_agent`."""
+
+    name = "deepagents"
+
+    def recognises(self, facts: CallFacts) -> bool:
+        return facts.request is not None and names_of(facts.request) >= _TOOLS
+
+    def identity(self, facts: CallFacts) -> Identity:
+        return self.tagged(Identity(self.name), facts.tags)
+
+    def delegated(self, use: ToolUse) -> str | None:
+        """The task of a subagent, with which its conversation begins."""
+        task = use.input.get("description")
+        return task if use.name == "task" and isinstance(task, str) else None
+
+    def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        given = use.input
+        path, command = given.get("file_path"), given.get("command")
+        if use.name in _SEARCHES:
+            where, pattern = given.get("path"), given.get("pattern")
+            at = where if isinstance(where, str) else None
+            return (Action(EventType.SEARCH, path=at, command=pattern if isinstance(pattern, str) else None),)
+        if use.name == "execute" and isinstance(command, str):
+            return (Action(EventType.BASH, command=command),)
+        if not isinstance(path, str) or not path:
+            return super().actions(use)
+        if use.name == "read_file":  # `offset` counts from 0
+            first = number_of(given, "offset")
+            line = None if first is None else first + 1
+            return (Action(EventType.READ, path=path, first_line=line, line_count=number_of(given, "limit")),)
+        if use.name == "write_file" and isinstance(given.get("content"), str):
+            return (Action(EventType.WRITE, path=path, content=given["content"]),)
+        old, new = given.get("old_string"), given.get("new_string")
+        if use.name == "edit_file" and isinstance(old, str) and isinstance(new, str):
+            edit = Replacement(old, new, given.get("replace_all") is True)
+            return (Action(EventType.EDIT, path=path, replacements=(edit,)),)
+        if use.name == "delete":
+            return (Action(EventType.DELETE, path=path),)
+        return super().actions(use)
+
+    def answer(self, use: ToolUse, result: ToolResult) -> Answer:
+        text, size = result.text, len(result.text.encode("utf-8", "replace"))
+        if use.name == "execute":
+            ended = _ENDED.search(text)
+            if ended is None:
+                return super().answer(use, result)
+            code = int(ended[1])
+            return Answer(Status.FAILED if code else Status.APPLIED, exit_code=code, output_bytes=size)
+        if text.startswith("Error: ") or result.is_error:
+            missing = _MISSING.match(text) is not None
+            return Answer(Status.FAILED, output_bytes=size, note=first_line(text), missing=missing)
+        if use.name == "read_file" and (head := _LINES.match(text)):
+            lines = tuple(enumerate(text[head.end() :].split("\n"), int(head[1])))
+            return Answer(Status.APPLIED, output_bytes=size, lines=lines)
+        if use.name in _SEARCHES or _DONE.match(text):
+            return Answer(Status.APPLIED, output_bytes=size)
+        return super().answer(use, result)
+
+
+AGENT = DeepAgents()
