@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from ocproxy.exchange import Ended, Kind, Opened, Outcome, Record
 from ocproxy.ingest.interpret import protocols
 from ocproxy.model import Problem
@@ -35,6 +37,7 @@ class Connection:
         self._server = SocketStream(deflate.keeps_server if deflate else None)
         self._calls = protocol.socket_calls()
         self._last: list[SocketCall] | None = None
+        self._failure: list[Problem] = []
 
     @property
     def size(self) -> int:
@@ -44,18 +47,29 @@ class Connection:
     @property
     def problems(self) -> list[Problem]:
         """What no call has told."""
-        return [*self._client.problems, *self._server.problems, *self._calls.problems]
+        return [*self._client.problems, *self._server.problems, *self._calls.problems, *self._failure]
 
     def feed(self, record: Record) -> list[SocketCall]:
-        """Take bytes of one direction. Returns the calls that they end."""
-        if record.kind == Kind.CLIENT_BYTES:
-            messages = self._client.feed(record.payload)
-            found = [call for m in messages for call in self._calls.client(m.data, record.wall_ns)]
-        else:
-            messages = self._server.feed(record.payload)
-            found = [call for m in messages for call in self._calls.server(m.data, record.wall_ns)]
+        """Take bytes of one direction. Returns the calls that they end. A mistake of ours costs what follows in this
+        connection, and is told as a problem of it."""
+        if self._failure:
+            return []
+        try:
+            found = self._feed(record)
+        except Exception as error:  # one bad message must not hold up the journal, whatever was not foreseen
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename.rpartition('ocproxy/')[2]}:{place.lineno}"
+            self._failure.append(Problem("internal_error", f"{type(error).__name__}: {error} ({where})"))
+            return []
         self.told += len(found)
         return found
+
+    def _feed(self, record: Record) -> list[SocketCall]:
+        if record.kind == Kind.CLIENT_BYTES:
+            messages = self._client.feed(record.payload)
+            return [call for m in messages for call in self._calls.client(m.data, record.wall_ns)]
+        messages = self._server.feed(record.payload)
+        return [call for m in messages for call in self._calls.server(m.data, record.wall_ns)]
 
     def lose(self) -> None:
         """Bytes of it are missing from the record here."""

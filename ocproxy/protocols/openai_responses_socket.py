@@ -70,7 +70,7 @@ class ResponsesCalls:
         value = self._decode(message)
         if value is None:
             return []
-        kind, lane = value.get("type"), _lane(value)
+        kind, lane = _text(value, "type"), _text(value, "stream_id")
         if kind == "response.create":
             inner = value.get("response")
             body = {**(inner if isinstance(inner, dict) else {}), **value}
@@ -83,7 +83,7 @@ class ResponsesCalls:
         value = self._decode(message)
         if value is None:
             return []
-        kind, lane = value.get("type"), _lane(value)
+        kind, lane = _text(value, "type"), _text(value, "stream_id")
         queue = self._lanes.get(lane)
         if not queue and kind == "error" and not lane:
             queue = next((calls for calls in self._lanes.values() if calls), None)
@@ -182,9 +182,9 @@ class ResponsesCalls:
         )
 
 
-def _lane(value: Item) -> str:
-    lane = value.get("stream_id")
-    return lane if isinstance(lane, str) else ""
+def _text(value: Item, field: str) -> str:
+    text = value.get(field)
+    return text if isinstance(text, str) else ""
 
 
 def _items(value: Json) -> list[Json]:

@@ -15,6 +15,7 @@ from ocproxy.ingest import assemble
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.model import Batch, CallRow
+from ocproxy.protocols.openai_responses_socket import ResponsesCalls
 from ocproxy.store.base import Store, open_store
 from tests.support.sockets import Line, SocketTape, drop_extensions, load_run
 from tests.support.stored import rows
@@ -208,3 +209,39 @@ def test_a_handshake_can_be_without_extensions() -> None:
     assert drop_extensions("HTTP/1.1 101 S\r\nSec-WebSocket-Extensions: x\r\na: b\r\n\r\n") == (
         "HTTP/1.1 101 S\r\na: b\r\n\r\n"
     )
+
+
+async def test_a_client_that_says_nothing_of_itself_has_one_session(root: Path, store: Store) -> None:
+    record(root, load_run("sdk"))
+    await Ingest(store, root).catch_up()
+    (summary,) = await store.summaries()
+    messages = await store.messages(summary.row.id)
+    assert [(message.role, message.depth) for message in messages] == [
+        (role, depth) for depth, role in enumerate(["user", "assistant"] * 3)
+    ]
+
+
+async def test_a_delta_may_continue_what_another_connection_said(root: Path, store: Store) -> None:
+    """As where the provider keeps the responses."""
+    opening, *rest = load_run("sdk")
+    first = next(at for at, line in enumerate(rest) if line.server and '"response.completed"' in line.server[:40]) + 1
+    later = [line._replace(connection=2) for line in (opening, *rest[first:])]
+    record(root, [opening, *rest[:first], Line(1, ended="complete"), *later])
+    await Ingest(store, root).catch_up()
+    (summary,) = await store.summaries()
+    messages = await store.messages(summary.row.id)
+    assert [message.depth for message in messages] == list(range(6))
+    assert all(call.problems == [] for call in await store.calls())
+
+
+async def test_a_mistake_of_ours_costs_one_connection(
+    root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("oops")
+
+    record(root, load_run("sdk"))
+    monkeypatch.setattr(ResponsesCalls, "server", fail)
+    await Ingest(store, root).catch_up()
+    calls = await store.calls()
+    assert any("ZeroDivisionError: oops" in problem["message"] for call in calls for problem in call.problems)

@@ -7,14 +7,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ocproxy.model import ModelRequest, Reply
 from ocproxy.protocols.base import SocketCall
 from ocproxy.protocols.openai_responses import PROTOCOL
 from ocproxy.protocols.openai_responses_socket import ResponsesCalls
+from tests.protocols.test_conformance import replace_somewhere
 from tests.support.sockets import load_run
 
 Json = dict[str, Any]
+LINES = [line for line in load_run("subagent") if line.client or line.server]
 
 
 def play(case: str) -> dict[int, list[SocketCall]]:
@@ -180,7 +184,20 @@ def test_line_ends_between_the_tokens_of_a_message_do_no_harm() -> None:
     assert reply_of(call).id == "resp_1"
 
 
-@pytest.mark.parametrize("message", [b"", b"{", b"[]", b"1", b'{"type":7}', b'{"type":"response.created"}', b"\xff"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b'{"type":7}',
+        b'{"type":[]}',
+        b'{"type":{},"stream_id":[]}',
+        b'{"type":"response.created"}',
+        b"\xff",
+    ],
+)
 def test_odd_messages_never_raise(message: bytes) -> None:
     calls = ResponsesCalls()
     assert calls.client(message, 1) == calls.server(message, 1) == []
@@ -188,6 +205,19 @@ def test_odd_messages_never_raise(message: bytes) -> None:
     assert calls.server(message, 1) == []
     (call,) = calls.close(2)
     PROTOCOL.decode_request("/responses", call.request)
+
+
+@settings(max_examples=200, deadline=None)
+@given(choice=st.data())
+def test_wrong_types_at_any_place_of_any_message_never_raise(choice: st.DataObject) -> None:
+    calls = ResponsesCalls()
+    found: list[SocketCall] = []
+    for line in choice.draw(st.lists(st.sampled_from(LINES), max_size=8)):
+        message = json.dumps(replace_somewhere(json.loads(line.client or line.server or "0"), choice)).encode()
+        found += (calls.client if line.client else calls.server)(message, 1)
+    for call in [*found, *calls.close(2)]:
+        PROTOCOL.decode_request("/v1/responses", call.request)
+        reply_of(call)
 
 
 def test_problems_go_with_the_next_call() -> None:
