@@ -155,6 +155,11 @@ class Agent(Shape):
         prompt each time (contents of files); `key` is None for it. None: it is no such message."""
         ...
 
+    def inherited(self, messages: Sequence[Sequence[Part]]) -> int:
+        """How many messages at the beginning of a conversation, of which the parts are given, another session had
+        before: a subagent took them over. What their tools did is told there."""
+        ...
+
     def spoken(self, text: str) -> str:
         """A text without what the agent's program attached to it by itself (reminders, environment): what was said,
         and what stays the same whenever the text is sent again."""

@@ -8,6 +8,7 @@ first one's id is the session's. A title is asked for by a session of its own, w
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -21,6 +22,7 @@ from ocproxy.model import (
     Message,
     ModelRequest,
     Opaque,
+    Part,
     Status,
     Text,
     ToolResult,
@@ -29,6 +31,8 @@ from ocproxy.model import (
 
 _USER_AGENT = re.compile(r"\A[Cc]odex[\w .-]*?/(\d[\w.+-]*)")
 _CWD = re.compile(r"<environment_context>.{0,2000}?<cwd>([^<]+)</cwd>", re.S)
+_ENVIRONMENT = re.compile(r"\A\s*<environment_context>.*</environment_context>\s*\Z", re.S)
+_SPAWNED = "You are now a newly spawned child agent."
 _SUMMARY = "You are performing a CONTEXT CHECKPOINT COMPACTION"
 _TURN = "x-codex-turn-metadata"
 
@@ -49,6 +53,8 @@ class Codex(Generic):
         session, thread = said.get("session-id"), said.get("thread-id")
         parent = said.get("x-codex-parent-thread-id")
         version = _USER_AGENT.match(facts.headers.get("user-agent", ""))
+        if _turn(said).get("thread_source") == "thread_title":
+            session = thread = None  # made for this one call
         is_part = thread is not None and session is not None and thread != session
         identity = Identity(
             agent=self.name,
@@ -80,6 +86,17 @@ class Codex(Generic):
         said = _decoded(text)
         title = said.get("title") if isinstance(said, dict) else None
         return title.strip() or None if isinstance(title, str) else None
+
+    def inherited(self, messages: Sequence[Sequence[Part]]) -> int:
+        """Up to the message that tells a subagent that it is one. Calls that its parent still waits for stand before it
+        with answers of their own (`aborted`)."""
+        for number, parts in enumerate(messages):
+            if any(isinstance(part, Text) and part.text.startswith(_SPAWNED) for part in parts):
+                return number
+        return 0
+
+    def spoken(self, text: str) -> str:
+        return "" if _ENVIRONMENT.match(text) else text.strip()
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
         use = codex_tools.qualified(use)

@@ -160,6 +160,9 @@ class Generic:
         assert isinstance(part, Reasoning)
         return None
 
+    def inherited(self, messages: Sequence[Sequence[Part]]) -> int:
+        return 0
+
     def spoken(self, text: str) -> str:
         return text.strip()
 

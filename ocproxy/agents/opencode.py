@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ocproxy.agents import mcp_files, opencode_replace, patches
+from ocproxy.agents import codex_patch, mcp_files, opencode_replace, patches
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
@@ -152,7 +152,9 @@ class Opencode(Generic):
         return None  # its subagents say themselves whose they are
 
     def replace(self, text: str, replacement: Replacement) -> str | None:
-        if replacement.whole_lines or replacement.first:
+        if replacement.whole_lines:
+            return codex_patch.apply_hunk(text, replacement)  # a port of it; a hunk without old lines shows that
+        if replacement.first:
             return super().replace(text, replacement)
         return opencode_replace.replace(text, replacement)
 
@@ -164,7 +166,7 @@ def _actions(use: ToolUse) -> tuple[Action, ...]:
     if use.name in ("patch", "apply_patch"):
         text = given.get("patchText")
         found = patches.parse_patch(text) if isinstance(text, str) else ()
-        return tuple(msgspec.structs.replace(action, creates=False) for action in found)
+        return tuple(msgspec.structs.replace(action, creates=False, content=_ended(action.content)) for action in found)
     if use.name == "bash":
         command = given.get("command")
         return (Action(EventType.BASH, command=command),) if isinstance(command, str) else ()
@@ -181,6 +183,14 @@ def _actions(use: ToolUse) -> tuple[Action, ...]:
         content = given.get("content")
         return (Action(EventType.WRITE, path=path, content=content),) if isinstance(content, str) else ()
     return _edits(path, given.get("edits") if use.name == "multiedit" else [given])
+
+
+def _ended(content: str | None) -> str | None:
+    """An added file gets its last newline only where its last line is not empty."""
+    if content is None:
+        return None
+    lines = content.removesuffix("\n")
+    return lines if not lines or lines.endswith("\n") else lines + "\n"
 
 
 def _edits(path: str, edits: Json) -> tuple[Action, ...]:

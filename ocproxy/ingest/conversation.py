@@ -68,8 +68,10 @@ class Conversation:
     def refold(self, messages: Sequence[MessageRow]) -> None:
         """Tell the ledger everything anew: the working folder, which names of files are relative to, became known."""
         self.ledger = FileLedger(self.row.id, self.row.workdir, self.agent)
-        for message in filter(_is_placed, messages):
-            parts = msgspec.convert(message.parts, list[Part], strict=False)
+        placed = list(filter(_is_placed, messages))
+        told = [msgspec.convert(message.parts, list[Part], strict=False) for message in placed]
+        inherited = self.agent.inherited(told)
+        for message, parts in zip(placed[inherited:], told[inherited:], strict=True):
             self.ledger.take(message.role, parts, message.id, message.created_at)
 
     def update(self, row: SessionRow) -> None:
@@ -93,9 +95,10 @@ class Conversation:
         `batch`. Returns the id of its last message."""
         kept = self._parted(messages, after)
         steps = self._chain.walk([key for _, key in kept], after)
-        for (message, _), step in zip(kept, steps, strict=True):
+        inherited = self.agent.inherited([message.parts for message, _ in kept]) if after is None else 0
+        for number, ((message, _), step) in enumerate(zip(kept, steps, strict=True)):
             if step.is_new:
-                self._store(message, step.node, call_id, at, batch)
+                self._store(message, step.node, call_id, at, batch, is_inherited=number < inherited)
         for message in messages:
             if (aside := self.agent.aside(message)) is not None:
                 self._store_aside(message, digest("aside", aside), call_id, at, batch)
@@ -168,7 +171,10 @@ class Conversation:
             self._store(message, step.node, call_id, at, batch)
         return step.node.id
 
-    def _store(self, message: Message, node: Node, call_id: str, at: datetime, batch: Batch) -> None:
+    def _store(
+        self, message: Message, node: Node, call_id: str, at: datetime, batch: Batch, *, is_inherited: bool = False
+    ) -> None:
+        """What the tools of an inherited message did is told in the session that it comes from."""
         parts = self._call_ids.settle(message.parts, node.id, node.parent)
         message = msgspec.structs.replace(message, parts=parts)
         row = MessageRow(
@@ -190,12 +196,13 @@ class Conversation:
             self._rename(row.role, row.parts, row.id)
         self.size += _size_of(row)
         self._seq += 1
-        for use in message.parts:
+        for use in () if is_inherited else message.parts:
             if isinstance(use, ToolUse) and use.executor == "agent":
                 prompt = self.agent.delegated(use)
                 key = delegation_key(prompt) if prompt else None
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name, key))
-        batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
+        if not is_inherited:
+            batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
 
 
 def _size_of(message: MessageRow) -> int:

@@ -92,6 +92,18 @@ def conversation(turns: list[Served]) -> list[Json]:
         answers = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
         said += messages[answers[-1] + 1 :] if answers else messages
         said.append(dialect.said(turn.reply))
+    return _with_ids(said)
+
+
+def _with_ids(said: list[Json]) -> list[Json]:
+    """Results without an id answer the calls before them in their order (Gemini's API)."""
+    waiting: list[str] = []
+    for message in said:
+        for block in message["content"] if isinstance(message["content"], list) else []:
+            if block["type"] == "tool_use":
+                waiting.append(block["id"])
+            elif block["type"] == "tool_result" and not block["tool_use_id"]:
+                block["tool_use_id"] = waiting.pop(0)
     return said
 
 

@@ -180,6 +180,8 @@ class Scripted(Provider):
         last = next((text_of(m) for m in reversed(history) if m["role"] == "user"), "")
         if '"title"' in asked and '"json_schema"' in asked:
             return json.dumps({"title": TITLE})
+        if "You are a title generator" in asked and not dialect.tools(request):
+            return TITLE
         if "<summary>" in last and "TEXT ONLY" in last:
             return f"<analysis>Thought over.</analysis>\n<summary>\n{SUMMARY} {self.goes_on}\n</summary>"
         if any(sign in last for sign in _SUMMARIES) or (not dialect.tools(request) and "summariz" in asked):

@@ -27,7 +27,7 @@ class Dialect(Shape):
         ...
 
     def history(self, request: Json) -> list[Json]:
-        """The conversation in the request. System texts at its beginning are messages of the role `system`."""
+        """The conversation in the request, without the instructions that stand before it."""
         ...
 
     def tools(self, request: Json) -> list[Json]:

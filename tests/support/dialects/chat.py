@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Any
 
 from ocproxy.demo.script import Script, Step
@@ -28,7 +29,9 @@ def tools(request: Json) -> list[Json]:
 
 def history(request: Json) -> list[Json]:
     """Consecutive results of tools stay messages of their own, as the wire has them."""
-    return [_message(message) for message in request.get("messages") or []]
+    messages = request.get("messages") or []
+    said = dropwhile(lambda message: message["role"] in ("system", "developer"), messages)
+    return [_message(message) for message in said]
 
 
 def _message(message: Json) -> Json:

@@ -1,0 +1,107 @@
+"""A real Cline, the command line program."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ocproxy.demo.script import Call, Script, Step
+from tests.real_agents.client import KEY, Client, Variant
+from tests.real_agents.installation import Package
+from tests.real_agents.work import COMMANDS, Tools
+
+
+class ClineTools:
+    """One call for many files or commands."""
+
+    def read(self, path: Path) -> Call:
+        return self.read_all(path)
+
+    def read_all(self, *paths: Path) -> Call:
+        return Call("read_files", {"files": [{"path": str(path)} for path in paths]})
+
+    def write(self, path: Path, content: str) -> Call:
+        return Call("editor", {"path": str(path), "new_text": content})
+
+    def edit(self, path: Path, old: str, new: str, everywhere: bool = False) -> Call:
+        return Call("editor", {"path": str(path), "old_text": old, "new_text": new})
+
+    def insert(self, path: Path, line: int, text: str) -> Call:
+        return Call("editor", {"path": str(path), "new_text": text, "insert_line": line})
+
+    def bash(self, command: str) -> Call:
+        return self.bash_all(command)
+
+    def bash_all(self, *commands: str) -> Call:
+        return Call("run_commands", {"commands": list(commands)})
+
+    def delegate(self, prompt: str) -> Call:
+        return Call("spawn_agent", {"systemPrompt": "You do subtasks.", "task": prompt})
+
+    def command_of(self, call: Call) -> str | None:
+        commands: Any = call.input.get("commands")
+        return commands[0] if commands else None
+
+
+def work(name: str, folder: Path, tools: Tools) -> Script:
+    """As `work.everything`, for tools that do not overwrite, and whose reads do not show whether the last line ends in
+    a newline: edits are in the middle."""
+    assert isinstance(tools, ClineTools)
+    app, notes, readme = folder / "src" / "app.py", folder / "notes.md", folder / "README.md"
+    spaced, ending = folder / "docs" / "with space.txt", folder / "no_newline.txt"
+    commands = [tools.bash(command) for command, _ in COMMANDS]
+    edit, write = tools.edit, tools.write
+    steps = [
+        ("Reading.", (tools.read(folder / "input.txt"), commands[0])),
+        ("A new file.", (write(notes, "# Notes\n\nfirst — ünïcødé 🚀\nsecond\n"),)),
+        ("This must fail.", (edit(folder / "input.txt", "no such text", "x"),)),
+        ("A command.", (commands[1],)),
+        ("A failing one.", (commands[2],)),
+        ("Many reads.", (tools.read_all(app, spaced, ending, readme),)),
+        ("Two edits of one file at once, and a command that says nothing.", (
+            edit(app, "    return 1\n", "    return 11\n"),
+            tools.insert(app, 2, "    # one"),
+            commands[3],
+        )),
+        ("New files.", (
+            write(folder / "new" / "deep.txt", "one\n\n"),
+            write(folder / "new" / "naïve name.txt", "\tone\n"),
+            write(folder / "new" / "__init__.py", ""),
+        )),
+        ("Editing what I wrote.", (edit(notes, "second\n", ""), edit(app, "def two", "def second"))),
+        ("A read that must fail.", (tools.read(folder / "missing.txt"), commands[4])),
+        ("All done. Ünïcødé 🚀.", ()),
+    ]  # fmt: skip
+    return Script(name, tuple(Step(text=text, calls=calls) for text, calls in steps))
+
+
+class Cline(Client):
+    package = Package("cline", "npm", "cline", "cline", scripts=("protobufjs",))
+
+    def command(self, prompt: str, *arguments: str) -> list[str]:
+        self.log_in()
+        return [str(self.installation.program), *arguments, prompt]
+
+    def continued(self) -> tuple[str, ...]:
+        return ("--continue",)
+
+    def log_in(self) -> None:
+        """Its own command writes the provider's settings."""
+        url = f"{self.base_url}/v1"
+        command = [
+            str(self.installation.program),
+            "auth",
+            "-p",
+            "openai-compatible",
+            "-k",
+            KEY,
+            "-m",
+            "a-model",
+            "-b",
+            url,
+        ]
+        subprocess.run(command, cwd=self.workdir, env=self.environment(), check=True, capture_output=True, timeout=60)
+
+
+VARIANTS = [Variant("Cline", Cline, ClineTools(), "cline", "openai-chat", script=work)]

@@ -1,0 +1,63 @@
+"""A real Gemini CLI (`gemini -p`)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ocproxy.demo.provider import Served
+from tests.real_agents.client import KEY, Client, Variant
+from tests.real_agents.installation import Package
+from tests.real_agents.work import FieldTools
+from tests.support.scripted import dialect_of, request_of
+
+_SETTINGS = {
+    "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+    "telemetry": {"enabled": False},
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": {"enableAutoUpdate": False, "disableAutoUpdate": True},
+}
+
+
+class GeminiTools(FieldTools):
+    def __init__(self) -> None:
+        super().__init__(
+            read=("read_file", "file_path"),
+            write=("write_file", "file_path", "content"),
+            edit=("replace", "file_path", "old_string", "new_string", "allow_multiple"),
+            bash=("run_shell_command", "command"),
+            delegate=("invoke_agent", "prompt"),
+        )
+
+    def more(self, does: str) -> dict[str, Any]:
+        more = {"edit": {"instruction": "Change it."}, "delegate": {"agent_name": "generalist"}}
+        return more.get(does, {"description": "Run a command"} if does == "bash" else {})
+
+
+class GeminiCli(Client):
+    package = Package("gemini-cli", "npm", "@google/gemini-cli", "gemini")
+
+    def command(self, prompt: str, *arguments: str) -> list[str]:
+        folder = self.home / ".gemini"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "settings.json").write_text(json.dumps(_SETTINGS), "utf-8")
+        program = str(self.installation.program)
+        return [program, "--skip-trust", "--yolo", "--model", "gemini-2.5-pro", *arguments, "--prompt", prompt]
+
+    def continued(self) -> tuple[str, ...]:
+        return ("--resume", "latest")
+
+    def settings(self) -> dict[str, str]:
+        return {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.base_url}
+
+    def is_turn(self, served: Served) -> bool:
+        """Subagents are those that can complete a task."""
+        dialect = dialect_of(served)
+        return (
+            dialect is not None
+            and bool(tools := dialect.tools(request_of(served)))
+            and ('"complete_task"' not in json.dumps(tools))
+        )
+
+
+VARIANTS = [Variant("Gemini CLI", GeminiCli, GeminiTools(), "gemini-cli", "gemini")]
