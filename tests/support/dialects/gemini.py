@@ -54,7 +54,8 @@ def _message(content: Json) -> Json:
 def _result(result: Json) -> Json:
     said = result.get("response") or {}
     text = next((said[name] for name in ("output", "content", "error", "result") if name in said), json.dumps(said))
-    return {"type": "tool_result", "tool_use_id": result.get("id") or "", "content": str(text)}
+    is_error = {"is_error": True} if "error" in said else {}
+    return {"type": "tool_result", "tool_use_id": result.get("id") or "", "content": str(text), **is_error}
 
 
 def compose(request: Json, script: Script, number: int, step: Step) -> Json:
