@@ -19,6 +19,7 @@ from ocproxy.model import (
     Json,
     Message,
     MessageRow,
+    Opaque,
     Part,
     Reasoning,
     SessionRow,
@@ -28,6 +29,7 @@ from ocproxy.model import (
     ToolUseRow,
     digest,
 )
+from ocproxy.protocols.base import REFERENCE
 from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step
 from ocproxy.sessions.linker import delegation_key
@@ -46,6 +48,7 @@ class Conversation:
         self._chain = Chain(row.id)
         self._asides: set[str] = set()  # keys of messages told beside the conversation
         self._call_ids = CallIds()
+        self._items: dict[str, str] = {}  # the provider's id of a part -> its message
         self._seq = 0
         self.size = _LEAST_SIZE  # memory that it takes, approximately: what of files is known came with its messages
 
@@ -58,6 +61,7 @@ class Conversation:
             if message.history:
                 self._chain.restore(message.id, message.parent_id, message.key, message.history)
                 self._rename(message.role, message.parts, message.id)
+                self._index(message)
             else:
                 self._asides.add(message.key)
             self._call_ids.restore(message)
@@ -121,7 +125,7 @@ class Conversation:
         found: list[tuple[Message, str]] = []
         is_known = True  # whether all messages so far were
         for message in messages:
-            key = message_key(self.agent, message)
+            key = self._key(message)
             while is_known and key is not None and message.role == "assistant" and not self._chain.child(at, key):
                 cut = self._beginning(message, at)
                 if cut is None:
@@ -144,6 +148,18 @@ class Conversation:
                 if (id := self._chain.child(at, key)) is not None:
                     return begun, id
         return None
+
+    def _key(self, message: Message) -> str | None:
+        """The key of a message, some parts of which may be references to a known one: then it is that."""
+        references = [part.raw for part in message.parts if isinstance(part, Opaque) and part.kind == REFERENCE]
+        meant = {self._items.get(str(raw.get("id"))) for raw in references if isinstance(raw, dict)}
+        id = meant.pop() if len(meant) == 1 else None
+        return message_key(self.agent, message) if id is None else self._chain.key(id)
+
+    def _index(self, message: MessageRow) -> None:
+        for part in message.parts:
+            if isinstance(id := part.get("extra", {}).get("id"), str):
+                self._items.setdefault(id, message.id)
 
     def _rename(self, role: str, parts: Sequence[Json], id: str) -> None:
         """A call that an answer broke off in may be sent again with the answer, or not: either way it is the same."""
@@ -194,6 +210,7 @@ class Conversation:
         batch.messages.append(row)
         if node.history:
             self._rename(row.role, row.parts, row.id)
+            self._index(row)
         self.size += _size_of(row)
         self._seq += 1
         for use in () if is_inherited else message.parts:

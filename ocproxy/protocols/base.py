@@ -13,6 +13,9 @@ import msgspec
 
 from ocproxy.model import Delta, ModelRequest, Problem, Reply
 
+# Kind of an Opaque part that stands for one that was said before: the `id` in its `raw` is that in the other's `extra`.
+REFERENCE = "item_reference"
+
 
 class ReplyDecoder(Shape):
     """Decodes one response body. Any cutting of the same bytes gives the same deltas (joined) and the same reply."""

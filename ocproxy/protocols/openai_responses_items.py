@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ocproxy.model import Json, Message, Opaque, Part, Problem, Text, Usage
+from ocproxy.protocols.base import REFERENCE
 from ocproxy.protocols.openai_responses_parts import Item, kind_of, read_content
 from ocproxy.protocols.openai_responses_tools import CALLS, RESULTS, read_call, read_result
 from ocproxy.protocols.problems import note
@@ -22,8 +23,8 @@ Role = Literal["system", "user", "assistant"]
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 # Kept whole and known: nothing in them is for a person or a tool.
 _COMPACTED = {"compaction", "compaction_summary", "context_compaction"}  # the history so far, sealed: no answer
-_OPAQUE_OF_MODEL = _COMPACTED | {"mcp_list_tools", "mcp_approval_request"}
-_OPAQUE_OF_USER = {"compaction_trigger", "configuration_update", "item_reference", "mcp_approval_response"}
+_OPAQUE_OF_MODEL = _COMPACTED | {"mcp_list_tools", "mcp_approval_request", REFERENCE}
+_OPAQUE_OF_USER = {"compaction_trigger", "configuration_update", "mcp_approval_response"}
 # What the server and the client add to an item by themselves: not there on both ways of the same item.
 _INCIDENTAL = ("id", "status", "created_by", "internal_chat_message_metadata_passthrough")
 _COUNTED = {"input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "output_tokens_details"}
@@ -84,7 +85,7 @@ def _read_message(item: Json, problems: list[Problem]) -> tuple[Role | None, Mes
     if not isinstance(item, dict):
         note(problems, "wrong_type", f"an item is not an object but {kind_of(item)}")
         return None, Message("user", (Text(item) if isinstance(item, str) else Opaque("item", item),))
-    kind = item.get("type", "message")
+    kind = item.get("type") or (REFERENCE if item.keys() - {"type"} == {"id"} else "message")
     if not isinstance(kind, str):
         note(problems, "wrong_type", "the type of an item is not text")
         return None, Message("user", (Opaque("untyped", item),))
@@ -119,6 +120,8 @@ def _read_said(kind: str, item: Item, problems: list[Problem]) -> tuple[Role | N
         note(problems, "unknown_role", f"a message has the role {str(name)[:100]!r}; it is taken for the user's")
     parts = read_content(item.get("content"), problems)
     extra = {key: value for key, value in item.items() if key not in ("type", "role", "content") and value is not None}
+    if role == "assistant" and parts and isinstance(parts[0], Text) and "id" in extra:
+        parts = (Text(parts[0].text, {"id": extra.pop("id"), **parts[0].extra}), *parts[1:])
     if kind == "agent_message":
         extra = {"type": kind, **extra}
     elif name not in ("user", "assistant", "system"):

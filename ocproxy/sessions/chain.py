@@ -50,6 +50,10 @@ class Chain:
         """Put a stored message back. Parents come before their children."""
         self._put(id, parent, key, history)
 
+    def key(self, id: str) -> str:
+        """The key of the message `id`."""
+        return self._nodes[id].key
+
     def child(self, at: str | None, key: str) -> str | None:
         """The message with this key that follows `at` (None: the beginning), or one told instead of `at`."""
         found = self._children(at).get(key)

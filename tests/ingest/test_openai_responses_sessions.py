@@ -247,3 +247,25 @@ async def test_results_that_only_a_compaction_tells_are_told(store: Store, tmp_p
     (messages,) = await told(store, tmp_path / "journal", cases, session="s")
     assert [message.content for message in messages] == ["Go.", "One.", "alpha", prompt["content"], "Two."]
     assert [call.kind for call in await store.calls()] == ["main", "summary", "main"]
+
+
+async def test_references_mean_what_was_said_before(store: Store, tmp_path: Path) -> None:
+    """A script names items of answers by their ids alone, mixed with whole ones."""
+    names = ["references_first", "references_second", "references_third", "references_next_turn"]
+    (messages,) = await told(store, tmp_path / "journal", names)
+    assert is_a_line(messages)
+    assert [message.role for message in messages] == ["system", *["user", "assistant"] * 4]
+
+
+async def test_references_are_known_after_a_restart(store: Store, tmp_path: Path) -> None:
+    for names in (["references_first"], ["references_second"]):
+        write(tmp_path / "journal", names)
+        await Ingest(store, tmp_path / "journal").catch_up()
+    (summary,) = await store.summaries()
+    assert is_a_line(await store.messages(summary.row.id))
+
+
+async def test_a_reference_to_what_is_not_known_stays_as_it_came(store: Store, tmp_path: Path) -> None:
+    case = composed({"input": [{"id": "msg_0"}, {"role": "user", "content": "Well?"}]}, [said("Yes.")], "resp_1")
+    (messages,) = await told(store, tmp_path / "journal", [case])
+    assert messages[0].parts[0]["raw"] == {"id": "msg_0"}
