@@ -8,6 +8,7 @@ conversation of its own, which begins with the prompt and ends with the tool `co
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ocproxy.agents import gemini_replace
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
@@ -19,6 +20,7 @@ from ocproxy.model import (
     Identity,
     Message,
     ModelRequest,
+    Part,
     Status,
     Text,
     ToolResult,
@@ -32,6 +34,8 @@ _WORKDIR = re.compile(
     r"|currently working in the directory: (?P<old>[^\n]+?))[ \t]*$",
     re.M,
 )
+_REFERENCED = "\n--- Content from referenced files ---"
+_MENTIONED = re.compile(r"\nContent from @([^\n]+):\n")
 _SEARCHES = ("glob", "grep_search", "search_file_content", "list_directory")
 _PATTERNS = ("pattern", "include_pattern")
 
@@ -88,6 +92,13 @@ class GeminiCli(Generic):
 
     def spoken(self, text: str) -> str:
         return "" if _CONTEXT.match(text) else text.strip()
+
+    def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+        """Files that a prompt mentions with @. Space around their contents was cut off, so no line is claimed."""
+        if not any(isinstance(part, Text) and part.text == _REFERENCED for part in parts):
+            return ()
+        found = [_MENTIONED.fullmatch(part.text) for part in parts if isinstance(part, Text)]
+        return tuple((one[1], Answer(Status.APPLIED)) for one in found if one)
 
     def delegated(self, use: ToolUse) -> str | None:
         """The prompt of a subagent, with which its conversation begins."""

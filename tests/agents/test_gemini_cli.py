@@ -160,6 +160,14 @@ def test_an_error_is_a_failure_or_a_rejection(error: str, status: Status, missin
     assert (answer.status, answer.missing, answer.note) == (status, missing, error)
 
 
+def test_files_that_a_prompt_mentions_are_reads_of_which_no_line_is_claimed() -> None:
+    (first, second) = events(conversation(AGENT, requests("gemini_cli")[7]))
+    assert [(event.file_path, event.tool_name) for event in (first, second)] == [
+        ("docs/with space.txt", "attachment"),
+        ("input.txt", "attachment"),
+    ]
+
+
 def test_a_partial_read_has_its_own_line_numbers() -> None:
     head = (
         "\nIMPORTANT: The file content has been truncated.\nStatus: Showing lines 2-4 of 4 total lines.\n"
