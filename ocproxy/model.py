@@ -345,6 +345,8 @@ class CallRow(msgspec.Struct, frozen=True):
     reasoning_tokens: int | None = None
     error: str | None = None
     problems: list[Json] = []
+    title: str | None = None  # that a title call found
+    about: str | None = None  # how the session began that it is about, while that is not known
 
 
 class GapRow(msgspec.Struct, frozen=True):

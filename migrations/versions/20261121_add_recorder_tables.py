@@ -55,6 +55,7 @@ COLUMNS: dict[str, list[tuple[str, Any]]] = {
 INDEXES = [
     ("ix_opencode_sessions_parent_id", SESSIONS, ["parent_id"]),
     ("ix_opencode_sessions_updated_at", SESSIONS, ["updated_at"]),
+    ("ix_opencode_sessions_prompt", SESSIONS, ["prompt"]),
     ("ix_opencode_messages_session_seq", MESSAGES, ["session_id", "seq"]),
     ("ix_opencode_messages_history", MESSAGES, ["history"]),
     ("ix_opencode_file_events_session_ordinal", EVENTS, ["session_id", "ordinal"]),
@@ -112,7 +113,7 @@ def upgrade() -> None:
 
 def create_calls() -> None:
     texts = ["run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash"]
-    texts += ["stop_reason", "error"]
+    texts += ["stop_reason", "error", "title", "about"]
     tokens = ["input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning"]
     op.create_table(
         "calls",
@@ -139,6 +140,7 @@ def create_calls() -> None:
     )
     op.create_index("ix_calls_session_started", "calls", ["session_id", "started_at"])
     op.create_index("ix_calls_started_at", "calls", ["started_at"])
+    op.create_index("ix_calls_about", "calls", ["about"])
     op.create_index("ix_calls_reply_id", "calls", ["reply_id"])
 
 

@@ -145,6 +145,10 @@ class Agent(Shape):
         """The session's title, when the call is a TITLE call and its reply holds one."""
         ...
 
+    def about(self, facts: CallFacts) -> str | None:
+        """The prompt that the session began with which a side call that names no session is about; None: not told."""
+        ...
+
     def key(self, message: Message) -> str | None:
         """The message reduced to what stays the same when the agent sends it again (a text to be hashed), or None for a
         message that must not be part of the conversation at all. Tool uses and results count by their call id only."""

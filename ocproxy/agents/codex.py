@@ -34,6 +34,7 @@ _CWD = re.compile(r"<environment_context>.{0,2000}?<cwd>([^<]+)</cwd>", re.S)
 _ENVIRONMENT = re.compile(r"\A\s*<environment_context>.*</environment_context>\s*\Z", re.S)
 _SPAWNED = "You are now a newly spawned child agent."
 _SUMMARY = "You are performing a CONTEXT CHECKPOINT COMPACTION"
+_TITLED = "\nUser prompt:\n"  # in front of the prompt that a title is asked for
 _TURN = "x-codex-turn-metadata"
 
 
@@ -78,6 +79,12 @@ class Codex(Generic):
         if turn.get("request_kind") == "compaction" or _asks_for_summary(request):
             return CallKind.SUMMARY
         return CallKind.MAIN
+
+    def about(self, facts: CallFacts) -> str | None:
+        if facts.request is None or self.kind(facts) is not CallKind.TITLE:
+            return None
+        texts = [p.text for m in facts.request.messages if m.role == "user" for p in m.parts if isinstance(p, Text)]
+        return texts[-1].partition(_TITLED)[2] or None if texts else None
 
     def title(self, facts: CallFacts) -> str | None:
         if facts.reply is None or self.kind(facts) is not CallKind.TITLE:

@@ -132,6 +132,9 @@ class Generic:
             return CallKind.MAIN
         return _KINDS.get(request.endpoint, CallKind.OTHER)
 
+    def about(self, facts: CallFacts) -> str | None:
+        return None
+
     def title(self, facts: CallFacts) -> str | None:
         return None
 

@@ -10,7 +10,8 @@ import msgspec
 from ocproxy.agents.catalog import agent_named
 from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
 from ocproxy.ingest.interpret import Interpretation
-from ocproxy.ingest.rows import call_row, moment, prompt_row
+from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
+from ocproxy.ingest.strays import Strays
 from ocproxy.model import (
     Batch,
     CallKind,
@@ -39,9 +40,6 @@ _SESSIONS_HELD = 128
 # And what they take together. A long day of one agent is some megabytes; what is larger is folded more often.
 _BYTES_HELD = 128 * 1024 * 1024
 
-# Enough to recognise a session in a list; the message itself has it all.
-_PROMPT_CHARACTERS = 200
-
 # In how many texts of a first request a subagent's prompt is looked for.
 _TEXTS_ASKED = 20
 
@@ -59,12 +57,14 @@ class Recorder:
         self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
         self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
         self._replies: dict[str, list[CallRow]] = {}  # not yet committed: reply id -> calls
+        self._strays = Strays(store)
         self._delegated: dict[str, list[str]] = {}  # not yet committed: key of a subagent's prompt -> sessions
 
     def committed(self) -> None:
         """The batch is in the store."""
         self._uses.clear()
         self._known.clear()
+        self._strays.committed()
         self._replies.clear()
         self._delegated.clear()
         self._ahead.clear()
@@ -88,7 +88,7 @@ class Recorder:
         """Add the rows of one exchange to `batch`. Raises StoreBusy or StoreError with `batch` as it was; what is held
         may be ahead of it then (see `forget`)."""
         before = await self._answered(item)
-        link = await self._link(item, before)
+        link = await self._link(item, before) or await self._link_stray(item)
         session = parent = None
         if link is not None:
             parent = await self._open(link.parent_id, item) if link.parent_id else None
@@ -98,9 +98,14 @@ class Recorder:
         if parent is not None:
             self._update(parent, item, None, part, is_parent=True)
         if session is not None and link is not None:
-            was = session.row.workdir
+            was = session.row
             self._update(session, item, link, part)
-            if session.is_begun and session.row.workdir != was:
+            if was.prompt is None:
+                claimed, strays = await self._strays.claim(session.row)
+                session.update(claimed)
+                part.sessions[-1] = claimed
+                part.calls += strays
+            if session.is_begun and session.row.workdir != was.workdir:
                 about = [row for row in batch.messages if row.session_id == link.session_id]
                 session.refold([*await self._store.messages(link.session_id), *about])
             if before is not None and before.session_id != link.session_id:
@@ -112,6 +117,7 @@ class Recorder:
         part.prompts += [prompt] if prompt else []
         part.calls.append(call_row(item, session, prompt, asked, said))
         self._note(part)
+        self._strays.note(part.calls)
         for name in Batch.__struct_fields__:
             getattr(batch, name).extend(getattr(part, name))
 
@@ -120,6 +126,11 @@ class Recorder:
         batch.calls.append(call_row(item, None, None))
 
     # --- which session
+
+    async def _link_stray(self, item: Interpretation) -> Link | None:
+        """The session that a call which names none is about, by the prompt that it carries."""
+        found = await self._strays.session_of(item, [held.row for held in self._held.values()])
+        return Link(found, "prompt") if found else None
 
     async def _answered(self, item: Interpretation) -> CallRow | None:
         """The call, stored or about to be, whose reply the request continues, or asks for once more."""
@@ -290,7 +301,7 @@ def _first_words(item: Interpretation) -> str | None:
         if message.role == "user" and item.agent.key(message) is not None:
             for part in message.parts:
                 if isinstance(part, Text) and (said := item.agent.spoken(part.text)):
-                    return said.partition("\n")[0][:_PROMPT_CHARACTERS]
+                    return brief(said)
     return None
 
 

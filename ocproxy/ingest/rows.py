@@ -14,11 +14,24 @@ from ocproxy.ingest.interpret import Interpretation
 from ocproxy.model import CallRow, PromptRow, digest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Enough to recognise a session in a list; the message itself has it all.
+_PROMPT_CHARACTERS = 200
 
 
 def moment(ns: int) -> datetime:
     """Nanoseconds since the Unix epoch as a datetime in UTC; what is below a microsecond is cut off."""
     return _EPOCH + timedelta(microseconds=ns // 1000)
+
+
+def brief(said: str) -> str:
+    """The first line of what was said, as `SessionRow.prompt` holds it."""
+    return said.strip().partition("\n")[0][:_PROMPT_CHARACTERS]
+
+
+def subject(item: Interpretation) -> str | None:
+    """The prompt, in brief, with which the session began that a side call without a session is about."""
+    about = item.agent.about(item.facts) if item.identity.session is None else None
+    return brief(item.agent.spoken(about)) or None if about else None
 
 
 def prompt_row(item: Interpretation) -> PromptRow | None:
@@ -56,6 +69,8 @@ def call_row(
         method=item.facts.method,
         path=exchange.opened.target,
         kind=item.kind.value,
+        about=subject(item) if session is None else None,
+        title=item.agent.title(item.facts),
         status=item.status,
         outcome=item.outcome.value,
         detail=exchange.ended.detail if item.outcome is exchange.ended.outcome else "",

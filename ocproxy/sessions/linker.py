@@ -15,7 +15,7 @@ import msgspec
 
 from ocproxy.model import Certainty, Identity, digest
 
-How = Literal["identity", "reply", "history", "tool use", "retry", "new"]
+How = Literal["identity", "reply", "history", "tool use", "retry", "prompt", "new"]
 
 
 class Known(msgspec.Struct, frozen=True):

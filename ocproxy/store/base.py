@@ -66,8 +66,9 @@ class Store(Shape):
     async def commit(self, batch: Batch) -> None:
         """Store all rows of the batch and its positions in one transaction.
 
-        Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored; sessions
-        keep a title and widen their times; file events take the new status, diff and outcome.
+        Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored, but a call
+        may get a session later; sessions keep a title and widen their times; file events take the new status, diff and
+        outcome.
         """
         ...
 
@@ -108,6 +109,14 @@ class Store(Shape):
     async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
         """Which sessions of this agent and this run each tool call id belongs to. Two where there are more: weak ids
         (`call_0`) are in thousands."""
+        ...
+
+    async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
+        """Sessions of this agent and this run whose `prompt` is this one."""
+        ...
+
+    async def calls_about(self, prompt: str, agent: str, run: str | None) -> list[CallRow]:
+        """Calls of this agent and this run without a session that are about one which began with this prompt."""
         ...
 
     async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:

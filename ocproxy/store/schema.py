@@ -60,6 +60,7 @@ SESSIONS = sa.Table(
     sa.Index("ix_opencode_sessions_opencode_id", "opencode_id"),
     sa.Index("ix_opencode_sessions_parent_id", "parent_id"),
     sa.Index("ix_opencode_sessions_updated_at", "updated_at"),
+    sa.Index("ix_opencode_sessions_prompt", "prompt"),
 )
 
 MESSAGES = sa.Table(
@@ -121,7 +122,7 @@ TOOL_USES = sa.Table(
 
 _OPTIONAL = (
     "run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash",
-    "stop_reason", "error",
+    "stop_reason", "error", "title", "about",
 )  # fmt: skip
 _TOKENS = ("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
 
@@ -146,6 +147,7 @@ CALLS = sa.Table(
     *[sa.Column(f"{name}_tokens", sa.BigInteger()) for name in _TOKENS],
     sa.Index("ix_calls_session_started", "session_id", "started_at"),
     sa.Index("ix_calls_started_at", "started_at"),
+    sa.Index("ix_calls_about", "about"),
     sa.Index("ix_calls_reply_id", "reply_id"),
 )
 

@@ -78,7 +78,7 @@ class SqlStore:
             "created_at": lambda new: sa.case((new.created_at < begun, new.created_at), else_=begun),
             "updated_at": lambda new: sa.case((new.updated_at > ended, new.updated_at), else_=ended),
         }
-        kept = ("title", "abi_thread_id", "parent_id", "run", "prompt", "plugin")
+        kept = ("title", "abi_thread_id", "parent_id", "parent_certainty", "run", "prompt", "plugin")
         filled = {name: _first_known(session[name], name) for name in kept}
         latest = {name: _last_known(session[name], name) for name in ("protocol", "model", "agent_version")}
         workdir = {"workdir": lambda new: sa.case((session.workdir == "", new.workdir), else_=session.workdir)}
@@ -93,7 +93,7 @@ class SqlStore:
             (schema.MESSAGES, batch.messages, placed),
             (schema.TOOL_USES, batch.tool_uses, {}),
             (schema.FILE_EVENTS, batch.file_events, {**named, **{name: _taken(name) for name in outcome}}),
-            (schema.CALLS, batch.calls, {}),
+            (schema.CALLS, batch.calls, {"session_id": _first_known(schema.CALLS.c.session_id, "session_id")}),
             (schema.GAPS, batch.gaps, {}),
             (schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
         ]
@@ -202,6 +202,17 @@ class SqlStore:
         )
         rows = await self._by_ids(query, use.tool_use_id, ids)
         return {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
+
+    async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
+        table = schema.SESSIONS
+        same = table.c.prompt == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
+        return [_from_row(row, SessionRow) for row in await self._all(sa.select(table).where(*same))]
+
+    async def calls_about(self, prompt: str, agent: str, run: str | None) -> list[CallRow]:
+        table = schema.CALLS
+        same = table.c.about == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
+        query = sa.select(table).where(*same, table.c.session_id.is_(None)).order_by(table.c.started_at, table.c.id)
+        return [_from_row(row, CallRow) for row in await self._all(query)]
 
     async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:
         use, session, message = schema.TOOL_USES.c, schema.SESSIONS.c, schema.MESSAGES.c
