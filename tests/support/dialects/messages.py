@@ -58,4 +58,4 @@ def error(status: int, message: str) -> Json:
 
 
 def error_event(message: str) -> bytes:
-    return f"event: error\ndata: {json.dumps(anthropic.error('api_error', message))}\n\n".encode()
+    return f"event: error\ndata: {json.dumps(anthropic.error('overloaded_error', message))}\n\n".encode()

@@ -1,0 +1,277 @@
+"""Codex and opencode: which session a call belongs to, and what goes wrong on the way without harm to the record."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ocproxy.demo.script import Call, Script, Step
+from tests.real_agents.client import Client, Variant
+from tests.real_agents.clients import variants
+from tests.real_agents.clients.codex import CodeTools, FunctionTools
+from tests.real_agents.conftest import Installed
+from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced, staged
+from tests.real_agents.work import files_of, short
+from tests.support.dialects import Dialect
+from tests.support.scripted import Fault, Scripted
+
+pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
+
+Json = dict[str, Any]
+Open = Callable[..., Any]
+Scripts = Callable[[Path, Variant], Iterable[Script]]
+
+_BY_NAME = {variant.name: variant for variant in variants()}
+CODE, FUNCTIONS = "Codex, WebSocket, code mode", "Codex, HTTP, functions"
+ANTHROPIC, CHAT, GOOGLE = "opencode, anthropic", "opencode, compatible", "opencode, google"
+SERVER = str(Path(__file__).parents[1] / "support" / "mcp_server.py")
+
+
+@pytest.fixture
+def opened(installed: Installed, tmp_path: Path) -> Iterator[Open]:
+    @contextmanager
+    def open_(
+        name: str, scripts: Scripts, options: Json | None = None, kind: type[Scripted] = Scripted, **manners: Any
+    ) -> Iterator[Stage[Client]]:
+        variant = _BY_NAME[name]
+        installation = installed(variant.client)
+        provider = partial(kind, **manners)
+        with staged(tmp_path, variant.client, installation, lambda w: scripts(w, variant), provider) as stage:
+            stage.agent.options = {**variant.options, **(options or {})}
+            yield stage
+
+    yield open_
+
+
+def shorts(*names: str) -> Callable[[Path, Variant], list[Script]]:
+    return lambda workdir, variant: [short(name, workdir, variant.tools) for name in names]
+
+
+def flat(messages: Iterable[tuple[str, list[tuple[str, ...]]]]) -> list[tuple[str, ...]]:
+    return [(role, *block) for role, blocks in messages for block in blocks]
+
+
+def said_once(stage: Stage[Client], shown: Json, session: str | None, agent: str | None = None) -> None:
+    """The messages of a session are what crossed the wire, once."""
+    expected = conversation(stage.asked(session, agent))
+    assert flat(map(recorded, shown["messages"])) == flat(map(reduced, expected))
+
+
+def uses(shown: Json) -> list[str]:
+    """The tool uses that made events, each once, in order."""
+    return list(dict.fromkeys(event["tool_use_id"] for event in shown["file_events"]))
+
+
+def all_of(*names: str) -> list[str]:
+    return [f"toolu_{name}_{place}" for name in names for place in ("s0_t0", "s1_t0", "s1_t1")]
+
+
+def told_once(shown: Json) -> bool:
+    told = Counter((e["tool_use_id"], e["event_type"], e["file_path"]) for e in shown["file_events"])
+    return set(told.values()) == {1}
+
+
+def replayed(stage: Stage[Client], *shown: Json) -> dict[str, bytes]:
+    """The starting tree with the applied events of these sessions."""
+    tree = stage.copy_of_start("replayed")
+    for event in (event for one in shown for event in one["file_events"]):
+        if event["status"] == "applied" and event["event_type"] in ("write", "edit", "delete", "move"):
+            apply(event["diff"], tree)
+    return files_of(tree)
+
+
+def main_of(stage: Stage[Client]) -> str | None:
+    return next(stage.agent.whose(served)[0] for served in stage.provider.log if stage.agent.is_turn(served))
+
+
+@pytest.mark.parametrize("name", [CODE, FUNCTIONS, ANTHROPIC, CHAT, GOOGLE])
+def test_a_continued_run_adds_to_the_same_session(opened: Open, name: str) -> None:
+    with opened(name, shorts("first", "second")) as stage:
+        stage.agent.run("[[script:first]] Do it.")
+        stage.agent.run("[[script:second]] Go on.", *stage.agent.continued())
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        if name != CODE:  # a resumed Codex sends its whole history once more, over a new connection
+            said_once(stage, shown, main_of(stage))
+        assert replayed(stage, shown) == files_of(stage.workdir)
+    assert uses(shown) == all_of("first", "second")
+    assert told_once(shown)
+
+
+# Two opencode that start at once in a new home both make its database, and one of them fails.
+@pytest.mark.parametrize("name", [CODE])
+def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Open, name: str) -> None:
+    with opened(name, shorts("one", "two")) as stage:
+        processes = [stage.agent.start(f"[[script:{script}]] Do it.") for script in ("one", "two")]
+        for process in processes:
+            stage.agent.finish(process)
+        stage.recorder.flush()
+        shown = [stage.show(session["id"]) for session in stage.sessions()]
+        assert sorted(map(uses, shown)) == [all_of("one"), all_of("two")]
+        assert all(map(told_once, shown))
+
+
+def delegating(name: str) -> Callable[[Path, Variant], list[Script]]:
+    """Works itself, then hands a task each to two subagents at once."""
+
+    def scripts(workdir: Path, variant: Variant) -> list[Script]:
+        tools = variant.tools
+        if isinstance(tools, FunctionTools):
+            hand = [
+                Call("spawn_agent", {"task_name": f"sub_{child}", "message": f"[[script:{child}]] Do the subtask."})
+                for child in ("child", "other")
+            ]
+            wait = [Step(text="Waiting.", calls=(Call("wait_agent", {"timeout_ms": 10000}),)) for _ in range(3)]
+        else:
+            hand = [tools.delegate(f"[[script:{child}]] Do the subtask.") for child in ("child", "other")]
+            wait = []
+        steps = (
+            Step(text="Working.", calls=(tools.write(workdir / "parent.txt", "by the parent\n"),)),
+            Step(text="Delegating.", calls=tuple(hand)),
+            *wait,
+            Step(text="All are done."),
+        )
+        return [Script("parent", steps), *(short(child, workdir, tools) for child in ("child", "other"))]
+
+    return scripts
+
+
+@pytest.mark.parametrize("name", [CODE, ANTHROPIC, CHAT])
+def test_subagents_are_child_sessions_that_tell_their_own_work_only(opened: Open, name: str) -> None:
+    with opened(name, delegating(name)) as stage:
+        stage.agent.run("[[script:parent]] Do it.")
+        stage.recorder.flush()
+        (parent,) = [session for session in stage.sessions() if not session["parent_id"]]
+        children = [session for session in stage.sessions() if session["parent_id"] == parent["id"]]
+        shown = [stage.show(session["id"]) for session in [parent, *children]]
+        assert len(stage.sessions()) == 3
+        assert replayed(stage, *shown) == files_of(stage.workdir)
+    assert uses(shown[0]) == ["toolu_parent_s0_t0"]
+    assert sorted(map(uses, shown[1:])) == [all_of("child"), all_of("other")]
+    assert all(map(told_once, shown))
+
+
+FAULTS = {
+    "429 and retry": Fault("work", 1, "status", 429, "Retry-After: 1\r\n"),
+    "500": Fault("work", 1, "status", 500),
+    "drop in text": Fault("work", 1, "drop in text"),
+    "drop after a tool use": Fault("work", 1, "drop after tool use"),
+    "error event": Fault("work", 1, "error event"),
+}
+# Not every client takes an error event for something that passes; over a WebSocket, a 429 ends the run of Codex.
+HARMED = [
+    *((name, fault) for name in (FUNCTIONS, ANTHROPIC, CHAT) for fault in FAULTS if fault != "error event"),
+    *((CODE, fault) for fault in ("drop in text", "drop after a tool use")),
+    (ANTHROPIC, "error event"),
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), HARMED)
+def test_a_turn_that_broke_is_told_once_and_right(opened: Open, name: str, fault: str) -> None:
+    given = FAULTS[fault]
+    once = Fault(given.script, given.step, given.what, given.status, given.headers)
+    with opened(name, shorts("work"), faults=[once]) as stage:
+        stage.agent.run("[[script:work]] Do it.")
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        assert once.times == 0, "the fault did not happen"
+        assert replayed(stage, shown) == files_of(stage.workdir)
+    told = [event for event in shown["file_events"] if event["status"] != "requested"]
+    writes = [event for event in told if event["event_type"] == "write" and event["status"] == "applied"]
+    assert {Path(event["file_path"]).name for event in writes} == {"work.txt"}
+    assert told_once(shown)
+
+
+def serving(name: str) -> tuple[Callable[[Path, Variant], list[Script]], list[Call]]:
+    write = {"path": "by-server.txt", "content": "by the server\n"}
+    if name == CODE:
+        code = CodeTools().code
+        calls = [
+            code(f"text(await tools.mcp__files__write_file({json.dumps(write)}));"),
+            code("text(await tools.mcp__files__fail({}));"),
+        ]
+    else:
+        calls = [Call("files_write_file", write), Call("files_fail", {})]
+    steps = (*(Step(text="Asking.", calls=(call,)) for call in calls), Step(text="Done."))
+    return lambda workdir, variant: [Script("served", steps)], calls
+
+
+@pytest.mark.parametrize("name", [CODE, ANTHROPIC, CHAT])
+def test_files_that_an_mcp_server_writes_are_events(opened: Open, name: str, tmp_path: Path) -> None:
+    workdir = str(tmp_path / "work")
+    command = [sys.executable, SERVER, workdir]
+    options = {
+        "toml": f"[mcp_servers.files]\ncommand = {json.dumps(command[0])}\nargs = {json.dumps(command[1:])}",
+        "mcp": json.dumps({"files": {"type": "local", "command": command, "enabled": True}}),
+    }
+    scripts, _ = serving(name)
+    with opened(name, scripts, options) as stage:
+        stage.agent.run("[[script:served]] Do it.")
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        assert replayed(stage, shown) == files_of(stage.workdir)
+    (event,) = shown["file_events"]
+    assert (event["event_type"], event["file_path"], event["status"]) == ("write", "by-server.txt", "applied")
+
+
+class Polling(Scripted):
+    """Asks for the session that the last result named."""
+
+    def play(self, dialect: Dialect, request: Json) -> tuple[Script, int, Step] | None:
+        found = super().play(dialect, request)
+        ids = re.findall(r"Process running with session ID (\d+)", json.dumps(request))
+        if found is None or not ids or not found[2].calls:
+            return found
+        script, number, step = found
+        call = msgspec.structs.replace(step.calls[0], input={**step.calls[0].input, "session_id": int(ids[-1])})
+        return script, number, msgspec.structs.replace(step, calls=(call,))
+
+
+def test_the_end_of_a_background_command_of_codex_is_told(opened: Open) -> None:
+    command = "sleep 1; echo late; exit 4"
+    steps = (
+        Step(text="Starting.", calls=(Call("exec_command", {"cmd": command, "yield_time_ms": 250}),)),
+        Step(text="Waiting.", calls=(Call("write_stdin", {"session_id": 0, "chars": ""}),)),
+        Step(text="Done."),
+    )
+    with opened(FUNCTIONS, lambda workdir, variant: [Script("late", steps)], kind=Polling) as stage:
+        stage.agent.run("[[script:late]] Do it.")
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        (event,) = stage.show(session["id"])["file_events"]
+    assert (event["command"], event["status"], event["exit_code"]) == (command, "failed", 4)
+
+
+def test_opencode_asks_for_a_title_that_is_no_message(opened: Open) -> None:
+    with opened(ANTHROPIC, shorts("work")) as stage:
+        stage.agent.run("[[script:work]] Do it.")
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        said_once(stage, stage.show(session["id"]), main_of(stage))
+        kinds = Counter(call["kind"] for call in stage.recorder.ask("calls"))
+    assert session["title"] == "A scripted session"
+    assert kinds == {"title": 1, "main": 3}
+
+
+def test_a_tool_that_the_user_forbids_is_rejected(opened: Open) -> None:
+    forbidden = {"permission": json.dumps({"edit": {"*": "ask"}})}
+    with opened(ANTHROPIC, shorts("work"), forbidden) as stage:
+        stage.agent.start("[[script:work]] Do it.").communicate(timeout=120)
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        assert not (stage.workdir / "work.txt").exists()
+    assert [e["status"] for e in shown["file_events"] if e["event_type"] == "write"] in (["rejected"], ["requested"])
