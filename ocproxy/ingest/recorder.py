@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ocproxy.agents.catalog import agent_named
+from ocproxy.exchange import Outcome
 from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
@@ -40,6 +41,9 @@ _SESSIONS_HELD = 128
 # And what they take together. A long day of one agent is some megabytes; what is larger is folded more often.
 _BYTES_HELD = 128 * 1024 * 1024
 
+# Tries of a first turn, at most: an agent gives up sooner.
+_TRIES_SEEN = 50
+
 # In how many texts of a first request a subagent's prompt is looked for.
 _TEXTS_ASKED = 20
 
@@ -57,6 +61,7 @@ class Recorder:
         self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
         self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
         self._replies: dict[str, list[CallRow]] = {}  # not yet committed: reply id -> calls
+        self._recent: dict[str, list[CallRow]] = {}  # not yet committed: session -> its calls
         self._strays = Strays(store)
         self._delegated: dict[str, list[str]] = {}  # not yet committed: key of a subagent's prompt -> sessions
 
@@ -65,6 +70,7 @@ class Recorder:
         self._uses.clear()
         self._known.clear()
         self._strays.committed()
+        self._recent.clear()
         self._replies.clear()
         self._delegated.clear()
         self._ahead.clear()
@@ -118,6 +124,9 @@ class Recorder:
         part.calls.append(call_row(item, session, prompt, asked, said))
         self._note(part)
         self._strays.note(part.calls)
+        for call in part.calls:
+            if call.session_id:
+                self._recent.setdefault(call.session_id, []).append(call)
         for name in Batch.__struct_fields__:
             getattr(batch, name).extend(getattr(part, name))
 
@@ -161,8 +170,28 @@ class Recorder:
             new_id=item.exchange.call_id,
         )
         if link.how == "new" and evidence.answered == 0:
+            begun = (
+                [match.session_id for match in known if match.history == evidence.histories[-1]]
+                if evidence.histories
+                else []
+            )
+            for session_id in dict.fromkeys(reversed([id for id in begun if id in fitting])):
+                if await self._broke_off(session_id, item):
+                    return Link(session_id, "retry")
             link = link_to_delegator(link, await self._delegators(item, request))
         return link
+
+    async def _broke_off(self, session_id: str, item: Interpretation) -> bool:
+        """Whether all that the session has is tries of its first turn whose answers broke off, before this call came:
+        then this is another try, not a twin with the same prompt."""
+        calls = [*await self._store.calls(session_id, limit=_TRIES_SEEN), *self._recent.get(session_id, [])]
+        tries = [call for call in calls if call.kind == CallKind.MAIN]
+        at = moment(item.exchange.opened_ns)
+        return (
+            0 < len(calls) < _TRIES_SEEN
+            and len({call.request_message_id for call in tries}) == 1
+            and all(call.ended_at <= at and (call.error or call.outcome != Outcome.COMPLETE) for call in tries)
+        )
 
     async def _matches(self, evidence: Evidence) -> list[HistoryMatch]:
         """The messages, stored or about to be, that this history passes through, oldest first. What is held knows best

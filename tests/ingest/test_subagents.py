@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ocproxy.exchange import Outcome
 from tests.ingest.test_linking import told
 from tests.support.conversations import Relay, assistant, result, text, use, user
 
@@ -67,3 +68,24 @@ async def test_tries_of_one_turn_ask_with_the_same_message(tmp_path: Path, relay
     asked = [call.request_message_id for call in found["calls"]]
     assert asked[0] == asked[1] != asked[2]
     assert asked[0] == found["messages"][0][0].id
+
+
+async def test_another_try_of_a_first_turn_that_broke_off_is_the_same_session(tmp_path: Path, relay: Relay) -> None:
+    for _ in range(2):
+        number = relay.begin([user("hi")])
+        relay.finish(number, assistant("hel"), outcome=Outcome.UPSTREAM_DISCONNECTED)
+    relay.call([user("hi")], assistant("hello"))
+    relay.call([user("hi"), assistant("hello"), user("more")], assistant("ok"))
+    found = await told(tmp_path)
+    assert len(found["sessions"]) == 1
+    assert [call.session_id for call in found["calls"]] == [found["sessions"][0].id] * 4
+
+
+async def test_twins_of_which_one_broke_off_stay_apart(tmp_path: Path, relay: Relay) -> None:
+    first, second = relay.begin([user("hi")]), relay.begin([user("hi")])
+    relay.finish(first, assistant("hel"), outcome=Outcome.UPSTREAM_DISCONNECTED)
+    relay.finish(second, assistant("hello"))  # it was asked for before the other one broke off
+    relay.call([user("hi")], assistant("again"))  # and this could be a try of the first
+    found = await told(tmp_path)
+    assert len(found["sessions"]) == 2
+    assert len({call.session_id for call in found["calls"][:2]}) == 2
