@@ -119,7 +119,7 @@ class Recorder:
         return json.loads(self.run(*arguments, "--json"))
 
     def flush(self) -> None:
-        """Waits for the ingest; long enough for 10,000 calls that were killed one after the other, on a busy machine."""
+        """Waits for the ingest: long enough for 10,000 calls of killed servers, on a busy machine."""
         self.run("flush", "--timeout", "150", seconds=180)
 
     def _command(self, *arguments: str) -> list[str]:
