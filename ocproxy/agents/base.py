@@ -81,6 +81,7 @@ class Action(msgspec.Struct, frozen=True):
     follows_shell: bool = True  # a relative path is relative to where the shell went; False: to the session's folder
     certainty: Certainty = "exact"
     doubt: str | None = None  # why it is inferred, one line
+    unknown_shape: bool = False  # its use has not the fields that the tool is known to take: a newer version's, perhaps
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Cell, Replacement
 from ocproxy.agents.fields import number_of
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import EventType, ToolUse
 
 Input = dict[str, Any]
@@ -29,14 +31,16 @@ _TOUCH_NOTHING = frozenset(
 def actions(use: ToolUse) -> tuple[Action, ...] | None:
     """What a use of one of Claude Code's own tools asks for; None when it is none of them.
 
-    A use whose input lacks what the tool requires gives nothing: Claude Code refuses it (InputValidationError).
+    A use whose input has another shape is told as far as it can be: Claude Code refuses it (InputValidationError), or
+    is of a version that knows it. Its result tells which.
     """
     if use.name in _TOUCH_NOTHING:
         return ()
-    reading = _TOOLS.get(use.name)
-    if reading is None:
-        return None
-    action = reading(use.input)
+    return shapes.fitted(use, _SHAPES, _of_use) if use.name in _TOOLS else None
+
+
+def _of_use(use: ToolUse) -> tuple[Action, ...]:
+    action = _TOOLS[use.name](use.input)
     return () if action is None else (action,)
 
 
@@ -47,7 +51,7 @@ def _text(given: Input, name: str) -> str | None:
 
 def _read(given: Input) -> Action | None:
     path = _text(given, "file_path") or _text(given, "notebook_path")
-    if path is None:
+    if not path:
         return None
     first, count = number_of(given, "offset"), number_of(given, "limit")
     return Action(EventType.READ, path=path, first_line=first, line_count=count)
@@ -131,4 +135,27 @@ _TOOLS: dict[str, Callable[[Input], Action | None]] = {
     "Glob": _search,
     "Grep": _search,
     "LS": _list,
+}
+
+_READ = Shape(EventType.READ, {"file_path|notebook_path": "path"}, {"offset": "number", "limit": "number"})
+_COMMAND = Shape(EventType.BASH, {"command": "text"})
+_PATTERN = Shape(EventType.SEARCH, {"pattern": "text"}, {"path": "text"})
+_SHAPES = {
+    "Read": _READ,
+    "NotebookRead": _READ,
+    "Write": Shape(EventType.WRITE, {"file_path": "path", "content": "text"}),
+    "Edit": Shape(
+        EventType.EDIT, {"file_path": "path", "old_string": "text", "new_string": "text"}, {"replace_all": "flag"}
+    ),
+    "MultiEdit": Shape(EventType.EDIT, {"file_path": "path", "edits": "list"}),
+    "NotebookEdit": Shape(
+        EventType.EDIT,
+        {"notebook_path": "path", "new_source": "text"},
+        {"cell_id": "text", "cell_number": "number", "edit_mode": "text", "cell_type": "text"},
+    ),
+    "Bash": _COMMAND,
+    "PowerShell": _COMMAND,
+    "Glob": _PATTERN,
+    "Grep": _PATTERN,
+    "LS": Shape(EventType.SEARCH, optional={"path": "text"}),
 }

@@ -9,14 +9,17 @@ whether the last one ends in a newline.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import names_of, system_text
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Status, ToolResult, ToolUse
 
 _TOOLS = {"read_files", "run_commands", "search_codebase", "spawn_agent"}
@@ -52,18 +55,14 @@ class Cline(Generic):
         return task if use.name == "spawn_agent" and isinstance(task, str) else None
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
-        given = use.input
-        if use.name == "read_files":
-            return tuple(map(_read, _listed(given.get("files"))))
-        if use.name == "run_commands":
-            return tuple(Action(EventType.BASH, command=_command(one)) for one in _listed(given.get("commands")))
-        if use.name == "search_codebase":
-            queries = _listed(given.get("queries"))
-            return tuple(Action(EventType.SEARCH, command=one) for one in queries if isinstance(one, str))
-        if use.name == "editor" and isinstance(given.get("path"), str):
-            found = _edit(given["path"], given)
-            return () if found is None else (found,)
-        return super().actions(use)
+        if use.name == "editor":
+            return shapes.fitted(use, _EDITOR, lambda use: (_edit(use.input["path"], use.input),))
+        if use.name not in _MANY:
+            return super().actions(use)
+        field, kind, _ = _MANY[use.name]
+        if use.input.get(field) is None:
+            return shapes.degraded(use, kind, f"the tool {use.name} has no field {field}")
+        return tuple(action for one in _listed(use.input[field]) for action in _one(use, one))
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         said = _object(result.text)
@@ -89,23 +88,48 @@ def _listed(value: Json) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _command(given: Any) -> str:
-    return given if isinstance(given, str) else str(given.get("command", "")) if isinstance(given, dict) else str(given)
+def _one(use: ToolUse, given: Json) -> tuple[Action, ...]:
+    """One file, command or query, so that each has an action to which its result belongs."""
+    field, kind, read = _MANY[use.name]
+    action = read(given)
+    if action is not None:
+        return (action,)
+    part = msgspec.structs.replace(use, input=given if isinstance(given, dict) else {})
+    return shapes.degraded(part, kind, f"the tool {use.name} has {field} of a form that is not known")[:1]
 
 
-def _read(given: Any) -> Action:
-    if not isinstance(given, dict):
-        return Action(EventType.READ, path=str(given))
+def _command(given: Json) -> Action | None:
+    command = given.get("command") if isinstance(given, dict) else given
+    return Action(EventType.BASH, command=command) if isinstance(command, str) else None
+
+
+def _query(given: Json) -> Action | None:
+    return Action(EventType.SEARCH, command=given) if isinstance(given, str) else None
+
+
+def _read(given: Json) -> Action | None:
+    given = given if isinstance(given, dict) else {"path": given}
+    path = given.get("path")
+    if not isinstance(path, str) or not path:
+        return None
     first, last = number_of(given, "start_line"), number_of(given, "end_line")
     count = None if last is None else last - (first or 1) + 1
-    return Action(EventType.READ, path=str(given.get("path", "")), first_line=first, line_count=count)
+    return Action(EventType.READ, path=path, first_line=first, line_count=count)
 
 
-def _edit(path: str, given: dict[str, Json]) -> Action | None:
+_MANY: dict[str, tuple[str, EventType, Callable[[Json], Action | None]]] = {
+    "read_files": ("files", EventType.READ, _read),
+    "run_commands": ("commands", EventType.BASH, _command),
+    "search_codebase": ("queries", EventType.SEARCH, _query),
+}
+_EDITOR = {
+    "editor": Shape(EventType.EDIT, {"path": "path", "new_text": "text"}, {"old_text": "text", "insert_line": "number"})
+}
+
+
+def _edit(path: str, given: dict[str, Json]) -> Action:
     """Without an old text and a line it makes a file, and nothing but that: over an existing one it fails."""
-    old, new, line = given.get("old_text"), given.get("new_text"), number_of(given, "insert_line")
-    if not isinstance(new, str):
-        return None
+    old, new, line = given.get("old_text"), given["new_text"], number_of(given, "insert_line")
     if line is not None:  # the new text becomes this line
         return Action(EventType.EDIT, path=path, insert_after=(max(line - 1, 0), new))
     if isinstance(old, str):

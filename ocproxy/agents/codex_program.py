@@ -19,6 +19,7 @@ from ocproxy.agents.codex_script import Call, Print, Program, read_program
 from ocproxy.agents.codex_shell import actions_of, patch_actions
 from ocproxy.agents.codex_values import Partial, Result, Value, as_text, is_known
 from ocproxy.agents.generic import first_line
+from ocproxy.agents.shapes import degraded
 from ocproxy.model import EventType, Json, Status, ToolResult, ToolUse
 
 _HEAD = re.compile(
@@ -28,6 +29,7 @@ _ERROR = "Script error:\n"
 _PLACE = re.compile(r"\n\s+at exec_main\.mjs:(\d{1,7}):(\d{1,7})")
 _BAD_PATCH = "apply_patch verification failed: "
 _COMPUTED = "worked out from a program: the value that it had when it ran is not in the recording"
+_EDIT = Action(EventType.EDIT)
 _PERHAPS = "the program may not have come to it"
 _NOT_PRINTED = "the program did not print how it ended"
 _NOT_REACHED = "the program failed before it"
@@ -48,16 +50,23 @@ def _actions(call: Call) -> tuple[Action, ...]:
     given = call.given if isinstance(call.given, dict) else {}
     if call.name == "exec_command":
         if "cmd" not in given and is_known(call.given):
-            return ()  # Codex refuses it
+            return _unknown(call, EventType.BASH, "the tool exec_command has no field cmd")
         folder = given.get("workdir")
-        return _of_command(given.get("cmd", call.given), folder if isinstance(folder, str) else None)
+        command = given.get("cmd", call.given)
+        if is_known(command) and not isinstance(command, str):
+            return _unknown(call, EventType.BASH, "the tool exec_command has a field cmd that is no text")
+        return _of_command(command, folder if isinstance(folder, str) else None)
     if call.name == "apply_patch":
         text = call.given
-        if isinstance(text, str | Partial):
-            return patch_actions(text if isinstance(text, str) else text.text)
-        return (Action(EventType.EDIT),)
+        if not isinstance(text, str | Partial):
+            return _unknown(call, EventType.EDIT, "the tool apply_patch has no text") if is_known(text) else (_EDIT,)
+        found = patch_actions(text if isinstance(text, str) else text.text)
+        return found or _unknown(call, EventType.EDIT, "the tool apply_patch has no patch of the known form")
     if call.name == "view_image":
-        return (Action(EventType.READ, path=_shown(given.get("path")), follows_shell=False),)
+        path = given.get("path")
+        if is_known(path) and not (isinstance(path, str) and path):
+            return _unknown(call, EventType.READ, "the tool view_image has no field path")
+        return (Action(EventType.READ, path=_shown(path), follows_shell=False),)
     if call.name.startswith("mcp__"):
         known = {name: value for name, value in given.items() if is_known(value)}
         return mcp_files.actions(ToolUse("", call.name, known)) or ()
@@ -70,6 +79,14 @@ def _of_command(command: Value, folder: str | None) -> tuple[Action, ...]:
     return (Action(EventType.BASH, command=_shown(command), follows_shell=False),)
 
 
+def _unknown(call: Call, kind: EventType, why: str) -> tuple[Action, ...]:
+    """What is left to say of a call that has another shape (`shapes.degraded`)."""
+    given = call.given if isinstance(call.given, dict) else {}
+    known = {name: value for name, value in given.items() if is_known(value)}
+    found = degraded(ToolUse("", call.name, known), kind, why)
+    return tuple(msgspec.structs.replace(action, follows_shell=False) for action in found)
+
+
 def _shown(value: Value) -> str:
     text = as_text(value)
     return text.text if isinstance(text, Partial) else text
@@ -80,8 +97,11 @@ def _marked(call: Call, actions: tuple[Action, ...]) -> tuple[Action, ...]:
     is_literal = is_known(call.given) and not call.computed
     if is_literal and call.certain:
         return actions
-    doubt = _PERHAPS if is_literal else _COMPUTED
-    return tuple(msgspec.structs.replace(action, certainty="inferred", doubt=doubt) for action in actions)
+    if is_literal:
+        told = [(action, action.doubt or _PERHAPS) for action in actions]
+        return tuple(msgspec.structs.replace(action, certainty="inferred", doubt=doubt) for action, doubt in told)
+    computed = {"certainty": "inferred", "doubt": _COMPUTED, "unknown_shape": False}
+    return tuple(msgspec.structs.replace(action, **computed) for action in actions)
 
 
 def answer_of_program(text: str, result: ToolResult) -> Answer:

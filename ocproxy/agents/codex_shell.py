@@ -55,7 +55,8 @@ def actions_of(command: str, folder: str | None) -> tuple[Action, ...]:
     patch = patch_in(command)
     if patch is not None:
         inside, text = patch
-        return patch_actions(text, posixpath.join(folder or "", inside) if inside else folder)
+        if found := patch_actions(text, posixpath.join(folder or "", inside) if inside else folder):
+            return found
     action = Action(EventType.BASH, command=command, follows_shell=False)
     read = read_of(command)
     if read is None:

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import msgspec
 
-from ocproxy.agents import mcp_files
+from ocproxy.agents import mcp_files, shapes
 from ocproxy.agents.base import Action
 from ocproxy.agents.codex_program import actions_of_program
 from ocproxy.agents.codex_shell import actions_of, command_of, patch_actions
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import EventType, Json, ToolUse
 
 _SHELLS = frozenset(("exec_command", "shell", "shell_command", "container.exec", "local_shell"))
+_FOLDERS: dict[str, shapes.Kind] = {"workdir": "text", "working_directory": "text"}
+_SHAPES = {
+    **dict.fromkeys(_SHELLS, Shape(EventType.BASH, {"cmd|command": "words"}, _FOLDERS)),
+    "apply_patch": Shape(EventType.EDIT, {"input|patch": "text"}),
+    "view_image": Shape(EventType.READ, {"path": "path"}),
+}
 _TOUCH_NOTHING = frozenset(
     """close_agent create_goal curr_time followup_task get_context_remaining get_goal interrupt_agent list_agents
     list_mcp_resource_templates list_mcp_resources new_context read_mcp_resource report_agent_job_result
@@ -43,21 +50,24 @@ def actions(use: ToolUse) -> tuple[Action, ...] | None:
     given = use.input
     if is_program(use):
         return actions_of_program(given["input"])
-    if use.name in _SHELLS:
-        return _shell(given)
-    if use.name == "apply_patch":
-        return _patch(given)
-    if use.name == "view_image":
-        path = given.get("path")
-        return (Action(EventType.READ, path=path, follows_shell=False),) if isinstance(path, str) else ()
+    if use.name == "exec":
+        return shapes.degraded(use, EventType.BASH, "the tool exec has no field input that is its program, alone")
+    if use.name in _SHAPES:
+        found = shapes.fitted(use, _SHAPES, _of_use)
+        return tuple(msgspec.structs.replace(action, follows_shell=False) for action in found)
     if use.name in _TOUCH_NOTHING:
         return ()
     return mcp_files.actions(use) if use.name.startswith("mcp__") else None
 
 
+def _of_use(use: ToolUse) -> tuple[Action, ...]:
+    if use.name == "view_image":
+        return (Action(EventType.READ, path=use.input["path"]),)
+    return _patch(use.input) if use.name == "apply_patch" else _shell(use.input)
+
+
 def _shell(given: dict[str, Json]) -> tuple[Action, ...]:
-    """A use without a command is refused."""
-    words = given.get("cmd", given.get("command"))
+    words = next((given[name] for name in ("cmd", "command") if command_of(given.get(name)) is not None), None)
     command = command_of(words)
     if command is None:
         return ()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import names_of
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import EventType, Identity, Status, ToolResult, ToolUse
 
 _TOOLS = {"ls", "read_file", "write_file", "edit_file", "glob", "grep"}
@@ -21,6 +23,21 @@ _LINES = re.compile(r"\A@@ lines (\d+)-\d+ of \d+(?: \| [^\n@]*)? @@\n")
 _ENDED = re.compile(r"\[Command (?:succeeded|failed) with exit code (-?\d{1,10})\]\s*\Z")
 _DONE = re.compile(r"\A(?:Updated file|Created file|Deleted|Successfully (?:replaced|deleted|wrote))\b")
 _MISSING = re.compile(r"\AError: File '.*' not found")
+
+
+_PATTERN = Shape(EventType.SEARCH, {"pattern": "text"}, {"path": "text"})
+_SHAPES = {
+    "read_file": Shape(EventType.READ, {"file_path": "path"}, {"offset": "number", "limit": "number"}),
+    "write_file": Shape(EventType.WRITE, {"file_path": "path", "content": "text"}),
+    "edit_file": Shape(
+        EventType.EDIT, {"file_path": "path", "old_string": "text", "new_string": "text"}, {"replace_all": "flag"}
+    ),
+    "delete": Shape(EventType.DELETE, {"file_path": "path"}),
+    "execute": Shape(EventType.BASH, {"command": "text"}),
+    "ls": Shape(EventType.SEARCH, optional={"path": "text"}),
+    "glob": _PATTERN,
+    "grep": _PATTERN,
+}
 
 
 class DeepAgents(Generic):
@@ -40,6 +57,9 @@ class DeepAgents(Generic):
         return task if use.name == "task" and isinstance(task, str) else None
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        return shapes.fitted(use, _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         given = use.input
         path, command = given.get("file_path"), given.get("command")
         if use.name in _SEARCHES:

@@ -8,7 +8,8 @@ Text editor (API documentation, "Text editor tool"): name `str_replace_based_edi
 from __future__ import annotations
 
 from ocproxy.agents.base import Action, Replacement
-from ocproxy.agents.fields import path_of, text_of
+from ocproxy.agents.fields import number_of, text_of
+from ocproxy.agents.shapes import Shape, degraded, fitted
 from ocproxy.model import EventType, ToolUse
 
 _EDITORS = {"str_replace_based_edit_tool", "str_replace_editor", "str_replace_tool", "text_editor"}
@@ -23,19 +24,34 @@ def actions(use: ToolUse) -> tuple[Action, ...] | None:
     given = use.input
     if use.name == "bash" and given.get("restart") is True:
         return ()
-    path = path_of(given)
-    if not is_editor(use) or path is None:
+    if not is_editor(use):
         return None
     command = given.get("command")
+    if not isinstance(command, str) or command not in _SHAPES:
+        return degraded(use, EventType.EDIT, f"the tool {use.name} has no field command that is known")
+    return fitted(use, {use.name: _SHAPES[command]}, _of_command)
+
+
+_SHAPES = {
+    "view": Shape(EventType.READ, {"path": "path"}, {"view_range": "list"}),
+    "create": Shape(EventType.WRITE, {"path": "path", "file_text": "text"}),
+    "str_replace": Shape(EventType.EDIT, {"path": "path", "old_str": "text"}, {"new_str": "text"}),
+    "insert": Shape(EventType.EDIT, {"path": "path", "insert_line": "number", "insert_text|new_str": "text"}),
+    "undo_edit": Shape(EventType.EDIT, {"path": "path"}),
+}
+
+
+def _of_command(use: ToolUse) -> tuple[Action, ...]:
+    given, path, command = use.input, use.input["path"], use.input["command"]
     if command == "view":
         return (_view(path, given.get("view_range")),)
     if command == "create":
-        return (Action(EventType.WRITE, path=path, content=text_of(given, ("file_text",)) or ""),)
+        return (Action(EventType.WRITE, path=path, content=given["file_text"]),)
     if command == "str_replace":
-        edit = Replacement(text_of(given, ("old_str",)) or "", text_of(given, ("new_str",)) or "")
+        edit = Replacement(given["old_str"], text_of(given, ("new_str",)) or "")
         return (Action(EventType.EDIT, path=path, replacements=(edit,)),)
-    line, text = given.get("insert_line"), text_of(given, ("insert_text", "new_str"))
-    if command == "insert" and isinstance(line, int) and text is not None:
+    line, text = number_of(given, "insert_line"), text_of(given, ("insert_text", "new_str"))
+    if command == "insert" and line is not None and text is not None:
         return (Action(EventType.EDIT, path=path, insert_after=(line, text)),)
     # undo_edit: the content before the last edit, which the use does not say
     return (Action(EventType.EDIT, path=path, certainty="inferred"),)

@@ -72,7 +72,8 @@ def command_of(given: Input) -> str | None:
 
 
 def replacements_of(given: Input) -> tuple[Replacement, ...]:
-    """The edits that the input asks for, in order: a list of them, or the one that its own fields make."""
+    """The edits that the input asks for, in order: a list of them, or the one that its own fields make. None at all
+    where one of a list is not understood: the others would tell another change."""
     return tuple(_replacements(given))
 
 
@@ -80,9 +81,9 @@ def _replacements(given: Input) -> Iterator[Replacement]:
     for name in EDITS:
         listed = given.get(name)
         if isinstance(listed, list):
-            for edit in listed:
-                if isinstance(edit, dict):
-                    yield from _replacements(edit)
+            found = [list(_replacements(edit)) if isinstance(edit, dict) else [] for edit in listed]
+            if all(found):
+                yield from (edit for one in found for edit in one)
             return
     old, new = text_of(given, OLD), text_of(given, NEW)
     if old is not None and new is not None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ocproxy.agents import gemini_replace
+from ocproxy.agents import gemini_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import (
     CallKind,
     EventType,
@@ -57,6 +58,29 @@ _MISSING = re.compile(r"\A(?:File not found|File path .* not found|Error: File n
 _CREATED = ("Successfully created and wrote to new file: ", "Created new file: ")
 _DONE = (*_CREATED, "Successfully overwrote file: ", "Successfully modified file: ")
 _BY_USER = ("User modified the `content` to be: ", "The confirmation step modified the `new_string` content to be: ")
+
+
+_FILE: dict[str, shapes.Kind] = {"file_path|absolute_path": "path"}
+_FOLDERS: dict[str, shapes.Kind] = {"dir_path": "text", "path": "text"}
+_PATTERN = Shape(EventType.SEARCH, {"pattern|include_pattern": "text"}, _FOLDERS)
+_SHAPES = {
+    "read_file": Shape(
+        EventType.READ,
+        _FILE,
+        {"start_line": "number", "end_line": "number", "offset": "number", "limit": "number"},
+    ),
+    "write_file": Shape(EventType.WRITE, {**_FILE, "content": "text"}),
+    "replace": Shape(
+        EventType.EDIT,
+        {**_FILE, "old_string": "text", "new_string": "text"},
+        {"allow_multiple": "flag", "expected_replacements": "number"},
+    ),
+    "run_shell_command": Shape(EventType.BASH, {"command": "text"}),
+    "glob": _PATTERN,
+    "grep_search": _PATTERN,
+    "search_file_content": _PATTERN,
+    "list_directory": Shape(EventType.SEARCH, optional=_FOLDERS),
+}
 
 
 class GeminiCli(Generic):
@@ -106,6 +130,9 @@ class GeminiCli(Generic):
         return prompt if use.name == "invoke_agent" and isinstance(prompt, str) else None
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        return shapes.fitted(use, _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         given = use.input
         path = given.get("file_path", given.get("absolute_path"))
         if use.name in _SEARCHES:

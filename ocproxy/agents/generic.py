@@ -14,15 +14,12 @@ from typing import Any
 
 import msgspec
 
-from ocproxy.agents import editor_tools, mcp_files, patches
+from ocproxy.agents import editor_tools, mcp_files, patches, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
-    DESTINATION,
     PATTERN,
-    SOURCE,
     command_of,
-    number_of,
     path_of,
     paths_of,
     replacements_of,
@@ -68,6 +65,7 @@ _KINDS = {
     "compact": CallKind.SUMMARY,
     "prewarm": CallKind.PROBE,
 }
+_CHANGES = (EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE)
 _HINTS: tuple[tuple[str, EventType], ...] = (
     ("delete", EventType.DELETE),
     ("remove", EventType.DELETE),
@@ -186,9 +184,11 @@ class Generic:
         given, short = use.input, mcp_files.tool_of(use.name).lower()
         kind = _KNOWN.get(short)
         certainty: Certainty = "exact" if kind else "inferred"
-        action = _action(kind or _kind_by_fields(short, given), given, certainty)
+        action = shapes.action_of(kind or _kind_by_fields(short, given), given, certainty)
         if action is None and kind is not None:
-            action = _action(_kind_by_fields(short, given), given, "inferred")
+            action = shapes.action_of(_kind_by_fields(short, given), given, "inferred")
+            if action is not None and kind in _CHANGES and action.event_type not in _CHANGES:
+                return shapes.degraded(use, kind, f"the input of the tool {short} has a form that is not known")
         if action is None:
             return ()
         if action.event_type is EventType.READ and len(paths := paths_of(given)) > 1:
@@ -280,34 +280,6 @@ def _kind_by_fields(name: str, given: dict[str, Any]) -> EventType | None:
     if text_of(given, CONTENT) is not None:
         return EventType.WRITE
     return EventType.READ
-
-
-def _action(kind: EventType | None, given: dict[str, Any], certainty: Certainty) -> Action | None:
-    """One action of that kind out of the input's fields; None where they do not make one."""
-    path = path_of(given)
-    if kind is EventType.BASH:
-        command = command_of(given)
-        return None if command is None else Action(kind, command=command, certainty=certainty)
-    if kind is EventType.SEARCH:
-        return Action(kind, path=path, command=text_of(given, PATTERN), certainty=certainty)
-    if kind is EventType.MOVE:
-        source, destination = text_of(given, SOURCE), text_of(given, DESTINATION)
-        complete = source is not None and destination is not None
-        return Action(kind, path=source, destination=destination, certainty=certainty) if complete else None
-    if kind is EventType.READ and path is None and (paths := paths_of(given)):
-        path = paths[0]
-    if kind is None or path is None:
-        return None
-    if kind is EventType.WRITE:
-        content = text_of(given, CONTENT)
-        return None if content is None else Action(kind, path=path, content=content, certainty=certainty)
-    if kind is EventType.EDIT:
-        edits = replacements_of(given)
-        return Action(kind, path=path, replacements=edits, certainty=certainty) if edits else None
-    if kind is EventType.READ:
-        first, count = number_of(given, "offset", "start_line", "line"), number_of(given, "limit", "line_count")
-        return Action(kind, path=path, first_line=first, line_count=count, certainty=certainty)
-    return Action(kind, path=path, certainty=certainty)
 
 
 def _without_cache_control(value: Json) -> Json:

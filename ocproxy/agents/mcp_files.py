@@ -10,13 +10,15 @@ from __future__ import annotations
 import msgspec
 
 from ocproxy.agents.base import Action, Answer, Replacement
-from ocproxy.agents.fields import number_of, path_of, paths_of, replacements_of
+from ocproxy.agents.fields import DESTINATION, SOURCE, number_of, path_of, paths_of, replacements_of, text_of
+from ocproxy.agents.shapes import action_of, degraded
 from ocproxy.model import EventType, Status, ToolUse
 
 _MISSING = "ENOENT: no such file or directory, open "
 _READS_TEXT = {"read_file", "read_text_file"}
 _READS = {"read_file", "read_text_file", "read_media_file"}
 _SEARCHES = {"search_files", "list_directory", "list_directory_with_sizes", "directory_tree", "get_file_info"}
+_CHANGES = {"write_file": EventType.WRITE, "edit_file": EventType.EDIT}
 _NOTHING = {"create_directory", "list_allowed_directories"}
 
 
@@ -44,11 +46,19 @@ def _actions(use: ToolUse) -> tuple[Action, ...] | None:
         source, destination = given.get("source"), given.get("destination")
         if isinstance(source, str) and isinstance(destination, str):
             return (Action(EventType.MOVE, path=source, destination=destination),)
-        return ()
+        return _otherwise(name, EventType.MOVE, use) if text_of(given, (*SOURCE, *DESTINATION)) else ()
     path = path_of(given)
     if path is None:
         return () if name in _READS | _SEARCHES else None
-    return _on_one_path(name, path, use)
+    found = _on_one_path(name, path, use)
+    return _otherwise(name, _CHANGES[name], use) if found is None and name in _CHANGES else found
+
+
+def _otherwise(name: str, kind: EventType, use: ToolUse) -> tuple[Action, ...] | None:
+    """None where names that are common knowledge make it: it is another server's tool, or a newer one's."""
+    if action_of(kind, use.input, "exact") is not None:
+        return None
+    return degraded(use, kind, f"the input of the tool {name} has a form that is not known")
 
 
 def _on_one_path(name: str, path: str, use: ToolUse) -> tuple[Action, ...] | None:
@@ -62,8 +72,9 @@ def _on_one_path(name: str, path: str, use: ToolUse) -> tuple[Action, ...] | Non
         return (Action(EventType.WRITE, path=path, content=content),)
     if name == "edit_file":
         edits = tuple(msgspec.structs.replace(edit, first=True) for edit in replacements_of(given))
-        is_dry = given.get("dryRun") is True
-        return () if is_dry else (Action(EventType.EDIT, path=path, replacements=edits),)
+        if given.get("dryRun") is True:
+            return ()
+        return (Action(EventType.EDIT, path=path, replacements=edits),) if edits else None
     return None
 
 

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts
 from ocproxy.agents.generic import Generic
 from ocproxy.agents.offered import names_of
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import EventType, Identity, Part, Status, Text, ToolResult, ToolUse
 
 _SIGN = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -26,6 +28,9 @@ _COMMAND = re.compile(
 )
 _CODE = re.compile(r"\A\s*(?:\{\s*\"returncode\":|<returncode>)\s*(-?\d{1,10})")
 _NOT_RUN = re.compile(r"action was not executed")
+
+
+_SHAPES = {"bash": Shape(EventType.BASH, {"command": "text"})}
 
 
 class MiniSweAgent(Generic):
@@ -48,6 +53,9 @@ class MiniSweAgent(Generic):
         return task[1].strip() if task else text.strip()
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        return shapes.fitted(use, _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         command = use.input.get("command")
         if use.name == "bash" and isinstance(command, str):
             return (Action(EventType.BASH, command=command),)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ocproxy.agents import codex_patch, mcp_files, opencode_replace, patches
+from ocproxy.agents import codex_patch, mcp_files, opencode_replace, patches, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import (
     CallKind,
     EventType,
@@ -35,6 +36,22 @@ _TOUCH_NOTHING = frozenset(
     """batch codesearch invalid lsp plan_enter plan_exit question skill task todoread todowrite webfetch
     websearch""".split()
 )
+_PATCH = Shape(EventType.EDIT, {"patchText": "text"})
+_PATTERN = Shape(EventType.SEARCH, {"pattern": "text"}, {"path": "text"})
+_SHAPES = {
+    "read": Shape(EventType.READ, {"filePath": "path"}, {"offset": "number", "limit": "number"}),
+    "write": Shape(EventType.WRITE, {"filePath": "path", "content": "text"}),
+    "edit": Shape(
+        EventType.EDIT, {"filePath": "path", "oldString": "text", "newString": "text"}, {"replaceAll": "flag"}
+    ),
+    "multiedit": Shape(EventType.EDIT, {"filePath": "path", "edits": "list"}),
+    "patch": _PATCH,
+    "apply_patch": _PATCH,
+    "bash": Shape(EventType.BASH, {"command": "text"}),
+    "glob": _PATTERN,
+    "grep": _PATTERN,
+    "list": Shape(EventType.SEARCH, optional={"path": "text"}),
+}
 _OWN = _TOUCH_NOTHING | {"read", "write", "edit", "multiedit", "patch", "apply_patch", "bash", "glob", "grep", "list"}
 
 _REJECTED = re.compile(
@@ -111,7 +128,8 @@ class Opencode(Generic):
             served = _of_server(use)
             found = mcp_files.actions(served) if served else None
             return found if found is not None else super().actions(use)
-        return tuple(msgspec.structs.replace(action, follows_shell=False) for action in _actions(use))
+        found = shapes.fitted(use, _SHAPES, _actions)
+        return tuple(msgspec.structs.replace(action, follows_shell=False) for action in found)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text = result.text

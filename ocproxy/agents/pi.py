@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of, replacements_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import system_text
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import CallKind, EventType, Identity, ModelRequest, Status, ToolResult, ToolUse
 
 _USER_AGENT = re.compile(r"\Api(?:/(\d[\w.+-]*))? \(")
@@ -40,6 +42,14 @@ _PLAIN = str.maketrans(
         **dict.fromkeys("\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
     }
 )
+
+
+_SHAPES = {
+    "read": Shape(EventType.READ, {"path": "path"}, {"offset": "number", "limit": "number"}),
+    "bash": Shape(EventType.BASH, {"command": "text"}),
+    "edit": Shape(EventType.EDIT, {"path": "path"}),
+    "write": Shape(EventType.WRITE, {"path": "path", "content": "text"}),
+}
 
 
 class Pi(Generic):
@@ -69,6 +79,9 @@ class Pi(Generic):
         return CallKind.SUMMARY if _SUMMARIZE in system_text(facts.request) else kind
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        return shapes.fitted(use, _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         given = use.input
         path, command = given.get("path"), given.get("command")
         if use.name == "bash" and isinstance(command, str):
@@ -80,8 +93,9 @@ class Pi(Generic):
             return (Action(EventType.READ, path=path, first_line=first, line_count=count),)
         if use.name == "write" and isinstance(given.get("content"), str):
             return (Action(EventType.WRITE, path=path, content=given["content"]),)
-        if use.name == "edit" and (edits := replacements_of(given)):
-            return (Action(EventType.EDIT, path=path, replacements=edits),)
+        if use.name == "edit":
+            edits = replacements_of(given)
+            return (Action(EventType.EDIT, path=path, replacements=edits),) if edits else ()
         return super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:

@@ -11,10 +11,11 @@ import re
 
 import msgspec
 
-from ocproxy.agents import qwen_replace
+from ocproxy.agents import qwen_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Cell, CommandEnd, News, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Part, Status, Text, ToolResult, ToolUse
 
 _USER_AGENT = re.compile(r"\bQwenCode/(\d[\w.+-]*)")
@@ -57,6 +58,26 @@ _MISSING = re.compile(r"\A(?:File not found|Error: File not found)")
 _READ_FAILED = re.compile(
     r"\A(?:File not found|File path must be |File path .* is ignored|Path is a directory|Error|Failed to )"
 )
+
+
+_NUMBERS: dict[str, shapes.Kind] = {"offset": "number", "limit": "number"}
+_PATTERN = Shape(EventType.SEARCH, {"pattern": "text"}, {"path": "text"})
+_SHAPES = {
+    "read_file": Shape(EventType.READ, {"file_path": "path"}, _NUMBERS),
+    "write_file": Shape(EventType.WRITE, {"file_path": "path", "content": "text"}),
+    "edit": Shape(
+        EventType.EDIT, {"file_path": "path", "old_string": "text", "new_string": "text"}, {"replace_all": "flag"}
+    ),
+    "notebook_edit": Shape(
+        EventType.EDIT,
+        {"notebook_path": "path"},
+        {"new_source": "text", "cell_id": "text", "edit_mode": "text"},
+    ),
+    "run_shell_command": Shape(EventType.BASH, {"command": "text"}),
+    "glob": _PATTERN,
+    "grep_search": _PATTERN,
+    "list_directory": Shape(EventType.SEARCH, optional={"path": "text"}),
+}
 
 
 class QwenCode(Generic):
@@ -107,7 +128,9 @@ class QwenCode(Generic):
         return prompt if use.name == "agent" and isinstance(prompt, str) else None
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
-        use = _unwrapped(use)
+        return shapes.fitted(_unwrapped(use), _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         given = use.input
         path = given.get("file_path")
         if use.name in _SEARCHES:

@@ -12,9 +12,11 @@ import ast
 import re
 from collections.abc import Sequence
 
+from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import system_text
+from ocproxy.agents.shapes import Shape
 from ocproxy.model import EventType, Identity, Json, Part, Status, Text, ToolResult, ToolUse
 
 _PROMPT = re.compile(r"\AYou are an expert assistant who can solve any task using (?:code blobs|tool calls)\.")
@@ -23,6 +25,9 @@ _CODE = re.compile(r"<code>\s*(.*?)\s*(?:</code>|\Z)", re.S)
 _PYTHON = "python_interpreter"
 _OBSERVATION = "Observation:\n"
 _ERROR = re.compile(r"\A(?:Call id: [^\n]*\n)?Error:\n(.*?)(?:\nNow let's retry: .*)?\Z", re.S)
+
+
+_SHAPES = {_PYTHON: Shape(EventType.BASH, {"code": "text"})}
 
 
 class SmolAgents(Generic):
@@ -46,9 +51,12 @@ class SmolAgents(Generic):
         return said.removesuffix("</code>").strip()
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        return shapes.fitted(use, _SHAPES, self._actions)
+
+    def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         if use.name == _PYTHON:
             doubt = "Python code; what it does to files is not worked out"
-            return (Action(EventType.BASH, command=str(use.input.get("code", "")), certainty="inferred", doubt=doubt),)
+            return (Action(EventType.BASH, command=use.input["code"], certainty="inferred", doubt=doubt),)
         return super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:

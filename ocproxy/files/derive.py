@@ -175,7 +175,7 @@ class FileLedger:
             if (path := getattr(action, name)) is not None and not is_absolute(path)
         }
         if paths and self._folder_certainty == "inferred":
-            return msgspec.structs.replace(action, **paths, certainty="inferred", doubt=_FOLDER)
+            return msgspec.structs.replace(action, **paths, certainty="inferred", doubt=action.doubt or _FOLDER)
         return msgspec.structs.replace(action, **paths)
 
     def _event(self, use: ToolUse, index: int, message_id: str, at: datetime) -> FileEvent:
@@ -205,9 +205,12 @@ class FileLedger:
             track = self._tracks.get(path)
             before[path] = track.disk.snapshot() if track else Sheet.unknown()
         sheet = before[path]
+        if _is_untold(action):
+            before[path] = Sheet.unknown()
+            return Proposal(certainty="inferred", note=action.doubt)
         proposal = propose(action, sheet, self._agent, self.workdir)
         before[path] = sheet.snapshot()
-        return proposal
+        return _doubted(proposal, action)
 
     def _settle(self, action: Action, event: FileEvent, answer: Answer, at: datetime) -> FileEvent:
         status = answer.status
@@ -235,6 +238,10 @@ class FileLedger:
         )
 
     def _apply(self, action: Action, answer: Answer, proposal: Proposal) -> Proposal:
+        if _is_untold(action):
+            for path in filter(None, (action.path, action.destination)):
+                self._track(path).lose(action.doubt or "a change that is not told")
+            return proposal
         if action.path is None:
             return proposal
         if action.event_type is EventType.READ:
@@ -257,7 +264,7 @@ class FileLedger:
         if answer.stale:
             settled = guess(action, self.workdir, _STALE)
         self._change(action, track)
-        return settled
+        return _doubted(settled, action)
 
     def _change(self, action: Action, track: Track) -> None:
         if action.event_type is EventType.WRITE:
@@ -330,3 +337,19 @@ def _named(action: Action, new_cell: str) -> Action:
         for edit in action.replacements
     )
     return msgspec.structs.replace(action, replacements=tuple(edits))
+
+
+def _is_untold(action: Action) -> bool:
+    """Whether it is a change of which the tool use, of a shape that is not known, does not tell what it is."""
+    if not action.unknown_shape or action.event_type not in _CHANGES:
+        return False
+    if action.event_type is EventType.MOVE:
+        return action.path is None or action.destination is None
+    return action.event_type is not EventType.DELETE and not (
+        action.content is not None or action.replacements or action.insert_after
+    )
+
+
+def _doubted(proposal: Proposal, action: Action) -> Proposal:
+    """Of a shape that is not known nothing is exact, however well it fits the file."""
+    return Proposal(proposal.diff, "inferred", action.doubt) if action.unknown_shape else proposal

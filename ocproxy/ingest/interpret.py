@@ -12,7 +12,7 @@ from ocproxy.agents.base import Agent, CallFacts
 from ocproxy.agents.catalog import agent_of
 from ocproxy.agents.generic import AGENT as GENERIC
 from ocproxy.exchange import Exchange, Outcome
-from ocproxy.model import CallKind, Identity, ModelRequest, Problem, Reply
+from ocproxy.model import CallKind, Identity, ModelRequest, Problem, Reply, ToolUse
 from ocproxy.protocols.base import Protocol
 from ocproxy.protocols.body import RequestBody, ResponseBody, request_body, response_body
 
@@ -76,8 +76,20 @@ def _interpret(exchange: Exchange) -> Interpretation:
         protocol=protocol.name if protocol else None,
         status=response.head.status if response.head else None,
         outcome=outcome,
-        problems=tuple(dict.fromkeys(problems)),
+        problems=tuple(dict.fromkeys([*problems, *_unknown_shapes(agent, reply)])),
     )
+
+
+def _unknown_shapes(agent: Agent, reply: Reply | None) -> list[Problem]:
+    """Tool uses of the reply whose input is not of the shape that the agent's tool is known to take."""
+    uses = [part for part in (reply.parts if reply else ()) if isinstance(part, ToolUse)]
+    return [
+        Problem("unknown_tool_shape", action.doubt)
+        for use in uses
+        if use.complete and use.executor == "agent"
+        for action in agent.actions(use)
+        if action.unknown_shape and action.doubt
+    ]
 
 
 def _too_large(exchange: Exchange) -> list[Problem]:

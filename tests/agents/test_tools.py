@@ -46,8 +46,13 @@ def test_tools_that_touch_no_file_give_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Read", "Write", "Edit", "MultiEdit", "Bash", "NotebookEdit"])
 @pytest.mark.parametrize("given", [{}, {"path": "/x"}, {"file_path": 3, "command": [], "edits": [1]}])
-def test_a_use_without_its_required_fields_gives_nothing(name: str, given: dict[str, Any]) -> None:
-    assert _claude(name, **given) == ()
+def test_a_use_without_its_required_fields_is_told_in_doubt_and_without_contents(
+    name: str, given: dict[str, Any]
+) -> None:
+    (action,) = _claude(name, **given)
+    assert action.certainty == "inferred" and action.unknown_shape and f"the tool {name} has " in (action.doubt or "")
+    assert action.path in (None, given.get("path"))
+    assert (action.content, action.command, action.replacements) == (None, None, ())
 
 
 def test_new_strings_lose_white_space_at_line_ends_except_in_markdown() -> None:
