@@ -61,6 +61,7 @@ class Replacement(msgspec.Struct, frozen=True):
     everywhere: bool = False
     whole_lines: bool = False
     anchor: str | None = None
+    at_end: bool = False  # a hunk that names the end of the file as its place
     first: bool = False  # the first place that fits, by the rules of the MCP filesystem server
     cell: Cell | None = None  # `new` is the source of this cell of a notebook, `old` is empty
 
@@ -209,6 +210,10 @@ class Agent(Shape):
     def replace(self, text: str, replacement: Replacement) -> str | None:
         """`text` (a whole file, or consecutive lines of one) after this edit, by this agent's own rules of matching.
         None when the edit does not apply to it: not there, or there more than once and not `everywhere`."""
+        ...
+
+    def replace_all(self, text: str, replacements: Sequence[Replacement]) -> str | None:
+        """`text`, a whole file, after all edits of one action in their order; None when one of them does not apply."""
         ...
 
     def written(self, old: str | None, content: str) -> str:

@@ -140,6 +140,11 @@ class Codex(Generic):
             return codex_patch.apply_hunk(text, replacement)
         return super().replace(text, replacement)
 
+    def replace_all(self, text: str, replacements: Sequence[Replacement]) -> str | None:
+        if all(replacement.whole_lines for replacement in replacements):
+            return codex_patch.apply_hunks(text, replacements)
+        return super().replace_all(text, replacements)
+
 
 def _server_answer(use: ToolUse, result: ToolResult) -> Answer:
     """MCP tools as functions: the server's text behind a line of the time that it took; errors are not flagged."""

@@ -1,12 +1,13 @@
 """How Codex finds the place of a hunk (codex-rs/apply-patch, crate of the same name; seen with 0.169.0).
 
 Lines are compared as they are, then without white space at their ends, then without any around them, then with
-typographic dashes, quotes and spaces taken for plain ones. A hunk without old lines goes to the end of the file.
+typographic dashes, quotes and spaces taken for plain ones. A hunk without old lines goes to the end of the file; one
+that names the end of the file must fit its last lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ocproxy.agents.base import Replacement
 
@@ -28,30 +29,46 @@ _WAYS: tuple[Callable[[str], str], ...] = (
 
 def apply_hunk(text: str, hunk: Replacement) -> str | None:
     """`text` after the hunk; None when it has no place. The last line gets its newline."""
+    return apply_hunks(text, (hunk,))
+
+
+def apply_hunks(text: str, hunks: Sequence[Replacement]) -> str | None:
+    """`text` after all hunks of one file; None when one has no place. Each is looked for behind the one before it."""
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
     start = 0
-    if hunk.anchor is not None:
-        place = _seek(lines, [hunk.anchor], 0)
+    found: list[tuple[int, int, list[str]]] = []
+    for hunk in hunks:
+        if hunk.anchor is not None:
+            place = _seek(lines, [hunk.anchor], start)
+            if place is None:
+                return None
+            start = place + 1
+        old, new = hunk.old.split("\n")[:-1], hunk.new.split("\n")[:-1]
+        if not old:
+            found.append((len(lines), 0, new))
+            continue
+        place = _seek(lines, old, start, hunk.at_end)
+        if place is None and old[-1] == "":  # the empty line behind the last one, which is none
+            old, new = old[:-1], new[:-1] if new and new[-1] == "" else new
+            place = _seek(lines, old, start, hunk.at_end)
         if place is None:
             return None
-        start = place + 1
-    old, new = hunk.old.split("\n")[:-1], hunk.new.split("\n")[:-1]
-    if not old:
-        return _joined(lines + new)
-    place = _seek(lines, old, start)
-    if place is None and old[-1] == "":  # the empty line behind the last one, which is none
-        old, new = old[:-1], new[:-1] if new and new[-1] == "" else new
-        place = _seek(lines, old, start)
-    return None if place is None else _joined(lines[:place] + new + lines[place + len(old) :])
+        found.append((place, len(old), new))
+        start = place + len(old)
+    for place, count, new in sorted(found, key=lambda one: one[0])[::-1]:  # of equal places the later first
+        lines[place : place + count] = new
+    return _joined(lines)
 
 
-def _seek(lines: list[str], pattern: list[str], start: int) -> int | None:
+def _seek(lines: list[str], pattern: list[str], start: int, at_end: bool = False) -> int | None:
+    """The first place from `start` on, or the last one that there is room for."""
+    last = len(lines) - len(pattern)
     for way in _WAYS:
         wanted = [way(line) for line in pattern]
         found = [way(line) for line in lines]
-        for place in range(start, len(lines) - len(pattern) + 1):
+        for place in range(max(last, 0) if at_end else start, last + 1):
             if found[place : place + len(pattern)] == wanted:
                 return place
     return None

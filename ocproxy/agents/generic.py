@@ -244,6 +244,12 @@ class Generic:
             return None
         return text.replace(old, new)
 
+    def replace_all(self, text: str, replacements: Sequence[Replacement]) -> str | None:
+        after: str | None = text
+        for replacement in replacements:
+            after = self.replace(after, replacement) if after is not None else None
+        return after
+
     def written(self, old: str | None, content: str) -> str:
         return content
 

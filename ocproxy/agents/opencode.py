@@ -176,6 +176,12 @@ class Opencode(Generic):
             return super().replace(text, replacement)
         return opencode_replace.replace(text, replacement)
 
+    def replace_all(self, text: str, replacements: Sequence[Replacement]) -> str | None:
+        if all(replacement.whole_lines for replacement in replacements):
+            # It passes over `*** End of File` (seen with 1.18.33).
+            return codex_patch.apply_hunks(text, [msgspec.structs.replace(r, at_end=False) for r in replacements])
+        return super().replace_all(text, replacements)
+
 
 def _actions(use: ToolUse) -> tuple[Action, ...]:
     given, path = use.input, use.input.get("filePath")

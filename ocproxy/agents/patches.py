@@ -74,9 +74,10 @@ def _hunks(body: list[str]) -> list[Replacement]:
     old: list[str] = []
     new: list[str] = []
 
-    def close() -> None:
+    def close(at_end: bool = False) -> None:
         if old != new:
-            hunks.append(Replacement("".join(old), "".join(new), whole_lines=True, anchor=anchor))
+            hunk = Replacement("".join(old), "".join(new), whole_lines=True, anchor=anchor, at_end=at_end)
+            hunks.append(hunk)
         old.clear()
         new.clear()
 
@@ -85,7 +86,8 @@ def _hunks(body: list[str]) -> list[Replacement]:
             close()
             anchor = line[2:].strip() or None
         elif line == _EOF:
-            continue
+            close(at_end=True)
+            anchor = None
         elif line.startswith("-"):
             old.append(line[1:] + "\n")
         elif line.startswith("+"):

@@ -33,10 +33,9 @@ def _place(sheet: Sheet, action: Action, agent: Agent) -> Placed | None:
     if text is None and _creates(sheet, action):
         text = ""
     if text is not None:
-        for replacement in action.replacements:
-            text = agent.replace(text, replacement)
-            if text is None:
-                return None
+        text = agent.replace_all(text, action.replacements)
+        if text is None:
+            return None
         if sheet.exists is not True:
             sheet.pieces, sheet.base_count, sheet.existed, sheet.exists = [], 0, False, False
         sheet.overwrite(text)
@@ -83,10 +82,12 @@ def _place_among_gaps(sheet: Sheet, replacement: Replacement, agent: Agent) -> P
     for first, lines in sheet.runs():
         if replacement.first and (first > 1 or any(line.endswith("\r\n") for line in lines)):
             break  # the first place may lie before these lines; all other line ends change with these
+        is_last = end is not None and first + len(lines) - 1 == end
+        if replacement.at_end and not is_last:
+            continue
         new = agent.replace("".join(lines), replacement)
         if new is None:
             continue
-        is_last = end is not None and first + len(lines) - 1 == end
         if new and not new.endswith("\n") and not is_last:
             return None  # its last line runs into one that is not known
         fitting.append((first, lines, split_lines(new)))

@@ -8,6 +8,7 @@ replaced; tool calls and results are as they were. The model was scripted.
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ocproxy.agents.base import Agent, CallFacts
 from ocproxy.agents.catalog import agent_of
 from ocproxy.ingest.conversation import Conversation
 from ocproxy.ingest.interpret import protocols
-from ocproxy.model import Batch, FileEvent, Reply, SessionRow
+from ocproxy.model import Batch, FileEvent, Reply, SessionRow, Status
 
 _DATA = Path(__file__).parent / "data"
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,3 +65,28 @@ def told(batch: Batch) -> list[str]:
         code = "" if event.exit_code is None else f" {event.exit_code}"
         lines.append(f"{event.event_type.value} {event.status.value}{code}: {what}")
     return lines
+
+
+def tree_after(name: str) -> dict[str, str]:
+    """The files that the recorded run left; those in its scratch folder, which only commands changed, are left out."""
+    return _trees(name)["after"]
+
+
+def rebuilt(folder: Path, name: str, batch: Batch) -> dict[str, str]:
+    """The files that the run found, after all applied events of the batch, by `git apply`."""
+    for file, text in _trees(name)["before"].items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(text.encode())
+    for event in events(batch):
+        if event.status is Status.APPLIED and event.diff:
+            command = ["git", "apply", "--whitespace=nowarn", "-"]
+            done = subprocess.run(command, cwd=folder, input=event.diff.encode(), capture_output=True)
+            assert done.returncode == 0, f"{event.file_path}: {done.stderr.decode()}"
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes().decode() for path in files}
+
+
+def _trees(name: str) -> dict[str, dict[str, str]]:
+    """A file `NAME_trees.json` holds the files before and after the recorded run."""
+    found: dict[str, dict[str, str]] = json.loads((_DATA / f"{name}_trees.json").read_text("utf-8"))
+    return found
