@@ -94,6 +94,7 @@ class Answer(msgspec.Struct, frozen=True):
     lines: tuple[tuple[int, str], ...] | None = None  # read: (line number, text without its newline), unwrapped
     whole: bool | None = None  # read: `lines` are the whole file
     final_newline: bool | None = None  # read: the last line of the file ends in a newline
+    ending_assumed: bool = False  # read: `final_newline` is not said, but taken to be as in most files
     created: bool | None = None  # write: the file did not exist before
     note: str | None = None  # why it failed or was rejected, one line
     missing: bool = False  # the file was not there

@@ -278,7 +278,8 @@ def _read_answer(use: ToolUse, text: str) -> Answer:
         whole = [(number, line) for number, line in lines if len(line) <= _LONGEST_LINE]
         return Answer(Status.APPLIED, output_bytes=size, lines=tuple(whole))
     is_whole = lines[0][0] == 1
-    return Answer(Status.APPLIED, output_bytes=size, lines=lines, whole=is_whole, final_newline=True, note=_NEWLINE)
+    seen = Answer(Status.APPLIED, output_bytes=size, lines=lines, whole=is_whole, note=_NEWLINE)
+    return msgspec.structs.replace(seen, final_newline=True, ending_assumed=True)
 
 
 def _numbered(text: str) -> tuple[tuple[int, str], ...] | None:

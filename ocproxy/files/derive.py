@@ -8,6 +8,7 @@ command that goes on in the background is settled once more when its end is told
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -26,6 +27,8 @@ from ocproxy.model import Certainty, EventType, FileEvent, Part, Status, Text, T
 _CHANGES = {EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE}
 ATTACHED = "attachment"  # in place of a tool's name: the program itself read the file
 _ATTACHED = "put into the message by the agent's program, without a tool use"
+_ENDING = "whether the file ends in a newline was not seen; it is taken to"
+_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+", re.M)
 _STALE = "the file had been changed by something else; line numbers are guessed"
 _FOLDER = "relative to a folder that was worked out from a cd"
 _ALTERED = "the user changed the proposal before accepting it; what was written is not known"
@@ -43,6 +46,7 @@ class FileLedger:
         self._open: dict[str, tuple[ToolUse, list[tuple[Action, FileEvent]]]] = {}
         self._tracks: dict[str, Track] = {}
         self._overwritten: list[tuple[str, Track]] = []
+        self._assumed: set[str] = set()  # files that reads showed, but not whether they end in a newline
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
         self._shown: list[tuple[str, Answer]] = []  # files that messages showed
@@ -208,7 +212,8 @@ class FileLedger:
         if _is_untold(action):
             before[path] = Sheet.unknown()
             return Proposal(certainty="inferred", note=action.doubt)
-        proposal = propose(action, sheet, self._agent, self.workdir)
+        count = sheet.count
+        proposal = self._at_end(propose(action, sheet, self._agent, self.workdir), path, count)
         before[path] = sheet.snapshot()
         return _doubted(proposal, action)
 
@@ -261,6 +266,7 @@ class FileLedger:
         if answer.new_cell is not None:
             action = _named(action, answer.new_cell)
         settled = propose(action, track.disk.snapshot(), self._agent, self.workdir)
+        settled = self._at_end(settled, resolve(action.path or "", self.workdir), track.disk.count)
         if answer.stale:
             settled = guess(action, self.workdir, _STALE)
         self._change(action, track)
@@ -269,6 +275,7 @@ class FileLedger:
     def _change(self, action: Action, track: Track) -> None:
         if action.event_type is EventType.WRITE:
             track.write(action.content or "", self._agent)
+            self._assumed.discard(resolve(action.path or "", self.workdir))
         elif action.event_type is EventType.DELETE:
             track.remove()
         elif action.event_type is EventType.MOVE:
@@ -295,6 +302,8 @@ class FileLedger:
         lines = [(number, text + "\n") for number, text in answer.lines]
         count = None
         track = self._track(path)
+        if answer.ending_assumed and track.disk.text() is None:
+            self._assumed.add(resolve(path, self.workdir))
         if answer.final_newline is None and not answer.whole:
             if not track.disk.may_hold(*answer.lines[-1]):
                 track.fork(Sheet.unknown())
@@ -306,6 +315,15 @@ class FileLedger:
         else:
             count = 0
         track.see(lines, count, self._agent)
+
+    def _at_end(self, proposal: Proposal, path: str, count: int | None) -> Proposal:
+        """Inferred where it shows a last line of which no read said whether it ends in a newline."""
+        hunks = _HUNK.findall(proposal.diff or "")
+        if path not in self._assumed or not hunks or proposal.certainty != "exact":
+            return proposal
+        first, length = hunks[-1]
+        is_last = count is None or int(first) + int(length or 1) > count
+        return Proposal(proposal.diff, "inferred", _ENDING) if is_last else proposal
 
     def _track(self, path: str) -> Track:
         name = resolve(path, self.workdir)
