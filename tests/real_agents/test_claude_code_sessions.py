@@ -157,12 +157,15 @@ def test_a_compacted_session_goes_on_as_the_same_session(opened: Open) -> None:
         shown = stage.show(stage.session(first.session)["id"])
         kinds = [call["kind"] for call in stage.recorder.ask("calls")]
     assert kinds == ["main"] * 3 + ["summary"] + ["main"] * 3
-    assert [event["tool_use_id"] for event in shown["file_events"]] == [
+    by_tool = [event for event in shown["file_events"] if event["tool_name"] != "attachment"]
+    assert [event["tool_use_id"] for event in by_tool] == [
         f"toolu_{script}_{place}" for script in ("first", "second") for place in ("s0_t0", "s1_t0", "s1_t1")
     ]
+    restored = [event for event in shown["file_events"] if event["tool_name"] == "attachment"]
+    assert {(event["event_type"], event["status"]) for event in restored} == {("read", "applied")}
     parts = [part for message in shown["messages"] for part in message["parts"]]
     used = [part["id"] for part in parts if part["type"] == "tool_use"]
-    assert used == [event["tool_use_id"] for event in shown["file_events"]]
+    assert used == [event["tool_use_id"] for event in by_tool]
     told = [message for message in shown["messages"] if SUMMARY in (message["content"] or "")]
     assert [message["role"] for message in told] == ["user"], (
         "the summary is there once: as what the agent goes on from"
