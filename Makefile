@@ -25,7 +25,7 @@ check: .venv/ready  ## Formatting, lint, types, the house rules
 	$(PYTEST) -q tests/test_architecture.py
 
 test-agents: .venv/ready  ## The latest real agents from npm and PyPI, headless, through ocproxy (needs npm)
-	$(PYTEST) -m real_agents tests/real_agents
+	$(PYTEST) -n 2 --dist loadfile -m real_agents tests/real_agents
 
 test-compiled: .venv/ready .compiled/installed  ## The relay, the journal and whole runs again, as mypyc compiles them for the wheel
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled COMPILED=1 $(PYTEST) -n 2 -o pythonpath=".compiled ." \
