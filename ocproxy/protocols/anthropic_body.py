@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Literal
 
 from ocproxy.errors import DecodeError
-from ocproxy.model import Delta, Json, Message, ModelRequest, Problem, Reply, Usage
+from ocproxy.model import Json, Message, ModelRequest, Problem, Reply, Usage
 from ocproxy.protocols import json_value
 from ocproxy.protocols.anthropic_blocks import read_parts, read_usage
 from ocproxy.protocols.anthropic_stream import StreamedReply, error_text
-from ocproxy.protocols.form import Form, form_of
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.reply_body import ReplyBody
 
 _REQUEST_FIELDS = {"model", "stream", "system", "messages", "tools"}
 _REPLY_FIELDS = {"id", "type", "role", "model", "content", "stop_reason", "usage"}
 _ROLES: tuple[Literal["user", "assistant", "system"], ...] = ("user", "assistant", "system")
-# Of an error page that is not JSON this much is kept for the user.
-_ERROR_PAGE = 500
 
 
 def decode_object(body: bytes, problems: list[Problem]) -> dict[str, Json] | None:
@@ -77,56 +75,17 @@ def _read_messages(messages: list[Json], problems: list[Problem]) -> tuple[Messa
     return tuple(found)
 
 
-class BodyDecoder:
-    """`ocproxy.protocols.base.ReplyDecoder` of JSON and of server-sent events: the first bytes tell which of them."""
+class BodyDecoder(ReplyBody):
+    """The reply of a call, or of another endpoint."""
 
-    def __init__(self, endpoint: str, status: int, content_type: str) -> None:
-        self.problems: list[Problem] = []
-        self._endpoint = endpoint
-        self._status = status
-        self._content_type = content_type
-        self._form: Form | None = None
-        self._pieces: list[bytes] = []
-        self._stream: StreamedReply | None = None
+    def open_stream(self) -> StreamedReply:
+        return StreamedReply(self.problems)
 
-    def feed(self, data: bytes) -> list[Delta]:
-        if self._stream is not None:
-            return self._stream.feed(data)
-        self._pieces.append(data)
-        if self._form is not None:
-            return []
-        return self._decide(ended=False)
-
-    def close(self) -> Reply:
-        if self._form is None:
-            self._decide(ended=True)
-        if self._stream is not None:
-            return self._stream.close()
-        body = b"".join(self._pieces)
-        if self._form == "json":
-            return self._read_json(body)
-        return self._read_other(body)
-
-    def _decide(self, *, ended: bool) -> list[Delta]:
-        start = b"".join(self._pieces)
-        self._pieces = [start]
-        self._form = form_of(start, self._content_type, ended=ended)
-        if self._form != "events":
-            return []
-        self._stream = StreamedReply(self.problems)
-        return self._stream.feed(start)
-
-    def _read_json(self, body: bytes) -> Reply:
-        try:
-            value = json_value.decode(body, self.problems)
-        except DecodeError as error:
-            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
-            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+    def read_value(self, value: Json) -> Reply:
         if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and "error" in value[0]:
             value = value[0]  # as Google sends the errors of streams
         if not isinstance(value, dict):
-            note(self.problems, "wrong_type", "the response body is not an object")
-            return Reply(error=self._page(body) if self._status >= 400 else None, extra={"body": value})
+            return self._no_object(value)
         if self._status >= 400 or value.get("type") == "error":
             rest = {key: field for key, field in value.items() if key not in ("type", "error")}
             return Reply(error=error_text(value), extra=rest)
@@ -140,28 +99,10 @@ class BodyDecoder:
         if "content" not in value:
             note(self.problems, "unknown_reply", "the response body is not a message")
         return Reply(
-            id=self._text(value, "id"),
-            model=self._text(value, "model"),
+            id=self._text(value, "id", "message"),
+            model=self._text(value, "model", "message"),
             parts=read_parts(value.get("content"), self.problems),
-            stop_reason=self._text(value, "stop_reason"),
+            stop_reason=self._text(value, "stop_reason", "message"),
             usage=read_usage(value.get("usage"), self.problems),
             extra={key: field for key, field in value.items() if key not in _REPLY_FIELDS and field is not None},
         )
-
-    def _text(self, value: dict[str, Json], field: str) -> str | None:
-        text = value.get(field)
-        if isinstance(text, str | None):
-            return text
-        note(self.problems, "wrong_type", f"{field} of the message is not text")
-        return None
-
-    def _read_other(self, body: bytes) -> Reply:
-        if self._status >= 400:
-            return Reply(error=self._page(body))
-        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
-        note(self.problems, "bad_reply", reason)
-        return Reply(complete=False)
-
-    def _page(self, body: bytes) -> str:
-        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
-        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"

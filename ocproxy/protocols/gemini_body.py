@@ -18,12 +18,12 @@ from ocproxy.protocols.gemini_parts import camel
 from ocproxy.protocols.gemini_stream import Responses, error_text
 from ocproxy.protocols.json_array import ArrayStream
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.reply_body import bad_json, page, unreadable
 from ocproxy.protocols.sse import EventStream
 
 # How much of the end of a stream is kept for an error that is no event.
 _TAIL = 16_384
 _BARE_ERROR = re.compile(rb'(?:\A|\n)(\{\s*"error".*)\Z', re.S)
-_ERROR_PAGE = 500
 
 
 class BodyDecoder:
@@ -56,10 +56,10 @@ class BodyDecoder:
         if self._form == "object":
             return self._read_object(b"".join(self._pieces))
         if self._form == "other":
-            return self._read_other(b"".join(self._pieces))
+            return unreadable(b"".join(self._pieces), self._status, self.problems)
         self._find_bare_error()
         if self._responses.is_empty and self._status >= 400:
-            return Reply(error=self._page(self._tail))
+            return Reply(error=page(self._tail, self._status))
         whole = self._array.ended and (self._responses.error is None or self._status >= 400)
         return self._responses.close(whole=whole)
 
@@ -108,11 +108,10 @@ class BodyDecoder:
         try:
             value = json_value.decode(body, self.problems)
         except DecodeError as error:
-            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
-            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+            return bad_json(error, body, self._status, self.problems)
         assert isinstance(value, dict)  # it begins with a brace
         if value.get("error") is None and self._status >= 400:
-            return Reply(error=self._page(body), extra=value)
+            return Reply(error=page(body, self._status), extra=value)
         if value.get("error") is None and self._endpoint != "generate":
             return self._read_answer(value)
         responses = Responses(self.problems)  # closing twice gives the same
@@ -131,14 +130,3 @@ class BodyDecoder:
             return Reply(extra=value)
         extra = {key: field for key, field in value.items() if key != "totalTokens" and field is not None}
         return Reply(usage=Usage(input=read_count(value, "totalTokens", self.problems)), extra=extra)
-
-    def _read_other(self, body: bytes) -> Reply:
-        if self._status >= 400:
-            return Reply(error=self._page(body))
-        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
-        note(self.problems, "bad_reply", reason)
-        return Reply(complete=False)
-
-    def _page(self, body: bytes) -> str:
-        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
-        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"

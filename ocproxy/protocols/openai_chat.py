@@ -8,15 +8,15 @@ were seen to send. Endpoints are told by the end of the path, so that any prefix
 from __future__ import annotations
 
 from ocproxy.errors import DecodeError
-from ocproxy.model import Delta, Json, ModelRequest, Problem, Reply, Text
+from ocproxy.model import Json, ModelRequest, Problem, Reply, Text
 from ocproxy.protocols import json_value
 from ocproxy.protocols.base import Protocol, ReplyDecoder
-from ocproxy.protocols.form import Form, form_of
 from ocproxy.protocols.openai_chat_parts import read_assistant
 from ocproxy.protocols.openai_chat_request import read_request
 from ocproxy.protocols.openai_chat_stream import StreamedReply
 from ocproxy.protocols.openai_chat_usage import error_text, read_usage
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.reply_body import ReplyBody
 
 # (method, end of the path) -> our word for the endpoint; the first that fits.
 _ENDPOINTS = (
@@ -27,8 +27,6 @@ _ENDPOINTS = (
     ("POST", "/images/generations", "images"),
     ("GET", "/models", "models"),
 )
-# Of an error page that is not JSON this much is kept for the user.
-_ERROR_PAGE = 500
 _REPLY_FIELDS = {"id", "object", "model", "choices", "usage"}
 
 
@@ -62,7 +60,7 @@ class OpenAIChat:
         return read_request(value, endpoint, problems), problems
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
-        return _ReplyDecoder(path, status, headers.get("content-type", ""))
+        return _ReplyDecoder(_endpoint(None, path) or "generate", status, headers.get("content-type", ""))
 
 
 def _endpoint(method: str | None, path: str) -> str | None:
@@ -77,51 +75,11 @@ def _is_error(value: Json) -> bool:
     return isinstance(value, dict) and bool(value.get("error") or value.get("object") == "error")
 
 
-class _ReplyDecoder:
-    """Waits for the first bytes to know the form of the body, then decodes it."""
+class _ReplyDecoder(ReplyBody):
+    def open_stream(self) -> StreamedReply:
+        return StreamedReply(self.problems)
 
-    def __init__(self, path: str, status: int, content_type: str) -> None:
-        self.problems: list[Problem] = []
-        self._endpoint = _endpoint(None, path) or "generate"
-        self._status = status
-        self._content_type = content_type
-        self._form: Form | None = None
-        self._pieces: list[bytes] = []
-        self._stream: StreamedReply | None = None
-
-    def feed(self, data: bytes) -> list[Delta]:
-        if self._stream is not None:
-            return self._stream.feed(data)
-        self._pieces.append(data)
-        if self._form is not None:
-            return []
-        return self._decide(ended=False)
-
-    def close(self) -> Reply:
-        if self._form is None:
-            self._decide(ended=True)
-        if self._stream is not None:
-            return self._stream.close()
-        body = b"".join(self._pieces)
-        if self._form == "json":
-            return self._read_json(body)
-        return self._read_other(body)
-
-    def _decide(self, *, ended: bool) -> list[Delta]:
-        start = b"".join(self._pieces)
-        self._pieces = [start]
-        self._form = form_of(start, self._content_type, ended=ended)
-        if self._form != "events":
-            return []
-        self._stream = StreamedReply(self.problems)
-        return self._stream.feed(start)
-
-    def _read_json(self, body: bytes) -> Reply:
-        try:
-            value = json_value.decode(body, self.problems)
-        except DecodeError as error:
-            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
-            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+    def read_value(self, value: Json) -> Reply:
         if self._status >= 400:
             return self._read_error(value)
         if self._endpoint == "models":
@@ -129,8 +87,7 @@ class _ReplyDecoder:
         if _is_error(value):
             return self._read_error(value)
         if not isinstance(value, dict):
-            note(self.problems, "wrong_type", "the response body is not an object")
-            return Reply(extra={"body": value})
+            return self._no_object(value)
         return self._read_completion(value)
 
     def _read_error(self, value: Json) -> Reply:
@@ -141,8 +98,8 @@ class _ReplyDecoder:
     def _read_completion(self, value: dict[str, Json]) -> Reply:
         extra = {key: field for key, field in value.items() if key not in _REPLY_FIELDS and field is not None}
         reply = Reply(
-            id=self._text(value, "id"),
-            model=self._text(value, "model"),
+            id=self._text(value, "id", "reply"),
+            model=self._text(value, "model", "reply"),
             usage=read_usage(value.get("usage"), self.problems),
             extra=extra,
         )
@@ -175,29 +132,11 @@ class _ReplyDecoder:
             id=reply.id,
             model=reply.model,
             parts=tuple(parts),
-            stop_reason=self._text(first, "finish_reason"),
+            stop_reason=self._text(first, "finish_reason", "reply"),
             usage=reply.usage,
             error=error_text(first["error"]) if first.get("error") else None,
             extra=extra,
         )
-
-    def _text(self, value: dict[str, Json], field: str) -> str | None:
-        text = value.get(field)
-        if isinstance(text, str | None):
-            return text
-        note(self.problems, "wrong_type", f"{field} of the reply is not text")
-        return None
-
-    def _read_other(self, body: bytes) -> Reply:
-        if self._status >= 400:
-            return Reply(error=self._page(body))
-        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
-        note(self.problems, "bad_reply", reason)
-        return Reply(complete=False)
-
-    def _page(self, body: bytes) -> str:
-        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
-        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"
 
 
 PROTOCOL: Protocol = OpenAIChat()

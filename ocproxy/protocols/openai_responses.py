@@ -16,22 +16,20 @@ import re
 import msgspec
 
 from ocproxy.errors import DecodeError
-from ocproxy.model import Delta, Json, ModelRequest, Opaque, Problem, Reply, Text, Usage
+from ocproxy.model import Json, ModelRequest, Opaque, Problem, Reply, Text, Usage
 from ocproxy.protocols import json_value
 from ocproxy.protocols.base import Protocol, ReplyDecoder, SocketCalls
-from ocproxy.protocols.form import Form, form_of
 from ocproxy.protocols.openai_responses_items import read_input, read_parts, read_tools, read_usage
 from ocproxy.protocols.openai_responses_parts import Item
 from ocproxy.protocols.openai_responses_reply import error_text, read_response
 from ocproxy.protocols.openai_responses_socket import ResponsesCalls
 from ocproxy.protocols.openai_responses_stream import StreamedReply
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.reply_body import ReplyBody
 
 _POSTED = re.compile(r"/responses(?:/compact|/input_tokens|/resp_[^/]+/cancel)?/?\Z")
 _FETCHED = re.compile(r"/responses/resp_[^/]+(?:/input_items)?/?\Z")
 _REQUEST_FIELDS = {"model", "stream", "instructions", "input", "tools", "previous_response_id"}
-# Of an error page that is not JSON this much is kept for the user.
-_ERROR_PAGE = 500
 
 
 class OpenAIResponses:
@@ -65,7 +63,7 @@ class OpenAIResponses:
         return _read_request(endpoint, value, problems), problems
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
-        return _ReplyDecoder(path, status, headers.get("content-type", ""))
+        return _ReplyDecoder(_endpoint(path), status, headers.get("content-type", ""))
 
     def socket_calls(self) -> SocketCalls:
         return ResponsesCalls()
@@ -121,58 +119,13 @@ def _read_instructions(value: Json, problems: list[Problem]) -> tuple[Text | Opa
     return (Opaque("instructions", value),)
 
 
-class _ReplyDecoder:
-    """Waits for the first bytes to know the form of the body, then decodes it."""
+class _ReplyDecoder(ReplyBody):
+    def open_stream(self) -> StreamedReply:
+        return StreamedReply(self.problems)
 
-    def __init__(self, path: str, status: int, content_type: str) -> None:
-        self.problems: list[Problem] = []
-        self._endpoint = _endpoint(path)
-        self._status = status
-        self._content_type = content_type
-        self._form: Form | None = None
-        self._pieces: list[bytes] = []
-        self._stream: StreamedReply | None = None
-
-    def feed(self, data: bytes) -> list[Delta]:
-        if self._stream is not None:
-            return self._stream.feed(data)
-        self._pieces.append(data)
-        if self._form is not None:
-            return []
-        return self._decide(ended=False)
-
-    def close(self) -> Reply:
-        if self._form is None:
-            self._decide(ended=True)
-        if self._stream is not None:
-            return self._stream.close()
-        body = b"".join(self._pieces)
-        if self._form == "json":
-            return self._read_json(body)
-        if self._status >= 400:
-            return Reply(error=self._page(body))
-        reason = "the response has no body" if not body.strip() else "the response body is neither JSON nor events"
-        note(self.problems, "bad_reply", reason)
-        return Reply(complete=False)
-
-    def _decide(self, *, ended: bool) -> list[Delta]:
-        start = b"".join(self._pieces)
-        self._pieces = [start]
-        self._form = form_of(start, self._content_type, ended=ended)
-        if self._form != "events":
-            return []
-        self._stream = StreamedReply(self.problems)
-        return self._stream.feed(start)
-
-    def _read_json(self, body: bytes) -> Reply:
-        try:
-            value = json_value.decode(body, self.problems)
-        except DecodeError as error:
-            note(self.problems, "bad_json", f"the response body is not JSON: {error}")
-            return Reply(error=self._page(body) if self._status >= 400 else None, complete=False)
+    def read_value(self, value: Json) -> Reply:
         if not isinstance(value, dict):
-            note(self.problems, "wrong_type", "the response body is not an object")
-            return Reply(error=self._page(body) if self._status >= 400 else None, extra={"body": value})
+            return self._no_object(value)
         if self._status >= 400 or ("error" in value and "output" not in value and value["error"] is not None):
             return Reply(error=error_text(value), extra={key: value[key] for key in value if key != "error"})
         if self._endpoint == "count_tokens" and "output" not in value:
@@ -182,10 +135,6 @@ class _ReplyDecoder:
         if "output" not in value and value.get("object") != "list":
             note(self.problems, "unknown_reply", "the response body is not a response")
         return read_response(value, self.problems)
-
-    def _page(self, body: bytes) -> str:
-        text = " ".join(body.decode("utf-8", "replace").split())[:_ERROR_PAGE]
-        return f"HTTP {self._status}: {text}" if text else f"HTTP {self._status}"
 
 
 PROTOCOL: Protocol = OpenAIResponses()
