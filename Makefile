@@ -6,7 +6,7 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test check test-agents test-compiled test-faults bench clean
+.PHONY: help demo test check test-agents agents-table test-compiled test-faults bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ check: .venv/ready  ## Formatting, lint, types, the house rules
 
 test-agents: .venv/ready  ## The latest real agents from npm and PyPI, headless, through ocproxy (needs npm)
 	$(PYTEST) -n 2 --dist loadfile -m real_agents tests/real_agents
+
+agents-table: .venv/ready  ## The same, and keep the table of agent and scenario in docs/agents.md
+	AGENTS_TABLE=docs/agents.md $(PYTEST) -n 2 --dist loadfile -m real_agents tests/real_agents
 
 test-compiled: .venv/ready .compiled/installed  ## The relay, the journal and whole runs again, as mypyc compiles them for the wheel
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled COMPILED=1 $(PYTEST) -n 2 -o pythonpath=".compiled ." \

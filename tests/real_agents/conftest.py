@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.real_agents.client import Client
+from tests.real_agents.clients import variants
 from tests.real_agents.clients.claude_code import ClaudeCode
 from tests.real_agents.installation import AGENTS, Installation, NotDelivered, install
+from tests.real_agents.scenarios import OTHER, keep, place_of, table, worst
 
 Installed = Callable[[type[Client]], Installation]
 
 _BEGAN = time.time()
 _VERSIONS: dict[str, str] = {}
+_NAMES = [variant.name for variant in variants()]
 # (agent and variant, scenario) -> how its tests ended
-_ENDS: dict[tuple[str, str], set[str]] = {}
+_ENDS: dict[tuple[str, str], list[str]] = {}
+# (agent and variant, test) of those that stand in no column of their own
+_OTHERS: dict[tuple[str, str], list[str]] = {}
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +37,10 @@ def installed() -> Installed:
         if package.name not in found:
             try:
                 found[package.name] = one = install(package)
-                _VERSIONS[package.name] = f"{package.name} {one.version} on {one.runtime}"
+                _VERSIONS[package.name] = f"| {package.name} | {one.version} | {one.runtime} |"
             except NotDelivered as error:
                 found[package.name] = error
-                _VERSIONS[package.name] = f"NOT {package.name}: {str(error).splitlines()[0]}"
+                _VERSIONS[package.name] = f"| {package.name} | not run | {str(error).splitlines()[0]} |"
         installation = found[package.name]
         if isinstance(installation, NotDelivered):
             if package.required:
@@ -51,22 +58,15 @@ def installation(installed: Installed) -> Installation:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Under xdist the process that prints gets the reports of all workers."""
+    """Under xdist the process that prints gets the reports of all workers; those of other folders are none of it."""
+    if not report.nodeid.startswith("tests/real_agents/"):
+        return
     if report.when == "call" or report.outcome != "passed":
-        _ENDS.setdefault(_place(report.nodeid), set()).add(report.outcome)
-
-
-def _place(nodeid: str) -> tuple[str, str]:
-    """Agent and scenario of a test: the whole script is one scenario, other tests are one each."""
-    path, _, name = nodeid.partition("::")
-    test, _, parameters = name.removesuffix("]").partition("[")
-    words = test.removeprefix("test_").replace("_", " ")
-    file = path.rpartition("/")[2]
-    if file == "test_everything.py":
-        return parameters, "everything once"
-    if file.startswith("test_claude_code"):
-        return "Claude Code" + (f", {parameters}" if parameters else ""), words
-    return parameters or "one agent", words
+        place = place_of(report.nodeid, _NAMES)
+        _ENDS.setdefault(place, []).append(report.outcome)
+        if place[1] == OTHER:
+            words = report.nodeid.partition("::test_")[2].partition("[")[0].replace("_", " ")
+            _OTHERS.setdefault((place[0], words), []).append(report.outcome)
 
 
 def _versions() -> list[str]:
@@ -75,15 +75,23 @@ def _versions() -> list[str]:
     for file in sorted(AGENTS.glob("*.json")):
         if file.stat().st_mtime >= _BEGAN:
             found = json.loads(file.read_text("utf-8"))
-            told.setdefault(found["agent"], f"{found['agent']} {found['version']} on {found['runtime']}")
+            told.setdefault(found["agent"], f"| {found['agent']} | {found['version']} | {found['runtime']} |")
     return [told[name] for name in sorted(told)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What ran, and how each scenario ended with each agent."""
-    width = max((len(agent) for agent, _ in _ENDS), default=0)
-    for (agent, scenario), ends in sorted(_ENDS.items()):
-        worst = next(end for end in ("failed", "skipped", "passed") if end in ends)
-        terminalreporter.write_line(f"{agent:<{width}}  {worst:<7}  {scenario}")
-    for line in _versions():
-        terminalreporter.write_line(f"tested with {line}")
+    """What ran, how each scenario ended with each agent, and with which versions; `AGENTS_TABLE` names a document that
+    keeps it."""
+    if not _ENDS:
+        return
+    versions = ["| agent | version | runs on |", "| --- | --- | --- |", *_versions()]
+    others = [f"- {agent}: {words}{_mark(ends)}" for (agent, words), ends in sorted(_OTHERS.items())]
+    lines = [*table(_ENDS), "", "Scenarios of one agent:", "", *others, "", "Tested with:", "", *versions]
+    for line in lines:
+        terminalreporter.write_line(line)
+    if document := os.environ.get("AGENTS_TABLE"):
+        keep(Path(document), lines)
+
+
+def _mark(ends: list[str]) -> str:
+    return "" if worst(ends) == "passed" else f" ({worst(ends)})"
