@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from ocproxy.agents import gemini_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.by_user_agent import ByUserAgent
 from ocproxy.agents.fields import number_of
-from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
 from ocproxy.model import (
     CallKind,
     EventType,
-    Identity,
     Message,
     ModelRequest,
     Part,
@@ -28,7 +28,6 @@ from ocproxy.model import (
     ToolUse,
 )
 
-_USER_AGENT = re.compile(r"\bGeminiCLI(?:-[\w.-]+)?/(\d[\w.+-]*)")
 _CONTEXT = re.compile(r"\A\s*<session_context>.*</session_context>\s*\Z", re.S)
 _WORKDIR = re.compile(
     r"(?:\*\*Workspace Directories:\*\*\s*\n\s+- (?P<list>[^\n]+?)"
@@ -83,19 +82,20 @@ _SHAPES = {
 }
 
 
-class GeminiCli(Generic):
+class GeminiCli(ByUserAgent):
     """Google's terminal agent. Side calls (compression, checks of loops and of the next speaker, routing) are those
     that offer no functions."""
 
     name = "gemini-cli"
+    user_agent = re.compile(r"\bGeminiCLI(?:-[\w.-]+)?/(\d[\w.+-]*)")
 
-    def recognises(self, facts: CallFacts) -> bool:
-        return _USER_AGENT.search(facts.headers.get("user-agent", "")) is not None
-
-    def identity(self, facts: CallFacts) -> Identity:
-        version = _USER_AGENT.search(facts.headers.get("user-agent", ""))
-        identity = Identity(self.name, workdir=_workdir(facts.request), version=version[1] if version else None)
-        return self.tagged(identity, facts.tags)
+    def workdir(self, request: ModelRequest) -> str | None:
+        """From the context in the first message; subagents have it in the system prompt."""
+        first = request.messages[0].parts if request.messages else ()
+        contexts = [part.text for part in first if isinstance(part, Text) and _CONTEXT.match(part.text)]
+        contexts += [part.text for part in request.system if isinstance(part, Text)]
+        found = next((found for text in contexts if (found := _WORKDIR.search(text))), None)
+        return (found["list"] or found["old"]) if found else None
 
     def kind(self, facts: CallFacts) -> CallKind:
         request = facts.request
@@ -195,19 +195,6 @@ def _texts(request: ModelRequest) -> str:
     """System prompt and last message: where side calls say what they want."""
     parts = [*request.system, *(request.messages[-1].parts if request.messages else ())]
     return "\n".join(part.text for part in parts if isinstance(part, Text))
-
-
-def _workdir(request: ModelRequest | None) -> str | None:
-    """From the context in the first message; subagents have it in the system prompt."""
-    if request is None:
-        return None
-    first = request.messages[0].parts if request.messages else ()
-    contexts = [part.text for part in first if isinstance(part, Text) and _CONTEXT.match(part.text)]
-    contexts += [part.text for part in request.system if isinstance(part, Text)]
-    for text in contexts:
-        if found := _WORKDIR.search(text):
-            return found["list"] or found["old"]
-    return None
 
 
 def _said(result: ToolResult) -> tuple[str, bool]:

@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import re
 
-from ocproxy.agents.base import CallFacts
-from ocproxy.agents.generic import Generic
-from ocproxy.model import Identity
-
-_USER_AGENT = re.compile(r"\bAgents/Python (\d[\w.+-]*)")
+from ocproxy.agents.by_user_agent import ByUserAgent
 
 
-class OpenAiAgents(Generic):
+class OpenAiAgents(ByUserAgent):
     """Agents of OpenAI's Agents SDK."""
 
     name = "openai-agents"
-
-    def recognises(self, facts: CallFacts) -> bool:
-        return _USER_AGENT.search(facts.headers.get("user-agent", "")) is not None
-
-    def identity(self, facts: CallFacts) -> Identity:
-        version = _USER_AGENT.search(facts.headers.get("user-agent", ""))
-        return self.tagged(Identity(self.name, version=version[1] if version else None), facts.tags)
+    user_agent = re.compile(r"\bAgents/Python (\d[\w.+-]*)")
 
 
 AGENT = OpenAiAgents()

@@ -13,12 +13,12 @@ import msgspec
 
 from ocproxy.agents import qwen_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Cell, CommandEnd, News, Replacement
+from ocproxy.agents.by_user_agent import ByUserAgent
 from ocproxy.agents.fields import number_of
-from ocproxy.agents.generic import Generic, first_line
+from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
-from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Part, Status, Text, ToolResult, ToolUse
+from ocproxy.model import CallKind, EventType, Json, ModelRequest, Part, Status, Text, ToolResult, ToolUse
 
-_USER_AGENT = re.compile(r"\bQwenCode/(\d[\w.+-]*)")
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
 _WORKDIR = re.compile(r"^I'm currently working in the directory: ([^\n]+?)[ \t]*$", re.M)
 _SEARCHES = ("glob", "grep_search", "list_directory")
@@ -80,18 +80,16 @@ _SHAPES = {
 }
 
 
-class QwenCode(Generic):
+class QwenCode(ByUserAgent):
     """Alibaba's terminal agent."""
 
     name = "qwen-code"
+    user_agent = re.compile(r"\bQwenCode/(\d[\w.+-]*)")
 
-    def recognises(self, facts: CallFacts) -> bool:
-        return _USER_AGENT.search(facts.headers.get("user-agent", "")) is not None
-
-    def identity(self, facts: CallFacts) -> Identity:
-        version = _USER_AGENT.search(facts.headers.get("user-agent", ""))
-        identity = Identity(self.name, workdir=_workdir(facts.request), version=version[1] if version else None)
-        return self.tagged(identity, facts.tags)
+    def workdir(self, request: ModelRequest) -> str | None:
+        first = next((message for message in request.messages if message.role == "user"), None)
+        found = _WORKDIR.search("\n".join(_REMINDER.findall(_text(first.parts)))) if first else None
+        return found[1] if found else None
 
     def kind(self, facts: CallFacts) -> CallKind:
         """Compaction keeps the tools of the session, and so does the extraction of memories, which takes several turns;
@@ -232,12 +230,6 @@ def _object(text: str) -> dict[str, object]:
 
 def _text(parts: tuple[Part, ...]) -> str:
     return "\n".join(part.text for part in parts if isinstance(part, Text))
-
-
-def _workdir(request: ModelRequest | None) -> str | None:
-    first = next((message for message in request.messages if message.role == "user"), None) if request else None
-    found = _WORKDIR.search("\n".join(_REMINDER.findall(_text(first.parts)))) if first else None
-    return found[1] if found else None
 
 
 def _ran(text: str, size: int) -> Answer:
