@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 
 from ocproxy.agents import shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
-from ocproxy.agents.fields import number_of
+from ocproxy.agents.base import Action, Answer, CallFacts
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import names_of
 from ocproxy.agents.shapes import Shape
@@ -60,29 +59,7 @@ class DeepAgents(Generic):
         return shapes.fitted(use, _SHAPES, self._actions)
 
     def _actions(self, use: ToolUse) -> tuple[Action, ...]:
-        given = use.input
-        path, command = given.get("file_path"), given.get("command")
-        if use.name in _SEARCHES:
-            where, pattern = given.get("path"), given.get("pattern")
-            at = where if isinstance(where, str) else None
-            return (Action(EventType.SEARCH, path=at, command=pattern if isinstance(pattern, str) else None),)
-        if use.name == "execute" and isinstance(command, str):
-            return (Action(EventType.BASH, command=command),)
-        if not isinstance(path, str) or not path:
-            return super().actions(use)
-        if use.name == "read_file":  # `offset` counts from 0
-            first = number_of(given, "offset")
-            line = None if first is None else first + 1
-            return (Action(EventType.READ, path=path, first_line=line, line_count=number_of(given, "limit")),)
-        if use.name == "write_file" and isinstance(given.get("content"), str):
-            return (Action(EventType.WRITE, path=path, content=given["content"]),)
-        old, new = given.get("old_string"), given.get("new_string")
-        if use.name == "edit_file" and isinstance(old, str) and isinstance(new, str):
-            edit = Replacement(old, new, given.get("replace_all") is True)
-            return (Action(EventType.EDIT, path=path, replacements=(edit,)),)
-        if use.name == "delete":
-            return (Action(EventType.DELETE, path=path),)
-        return super().actions(use)
+        return shapes.plain(use, _SHAPES, first_line=0) if use.name in _SHAPES else super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text, size = result.text, len(result.text.encode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ocproxy.agents import gemini_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.by_user_agent import ByUserAgent
-from ocproxy.agents.fields import number_of
+from ocproxy.agents.fields import number_of, path_of, text_of
 from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
 from ocproxy.model import (
@@ -38,6 +38,7 @@ _REFERENCED = "\n--- Content from referenced files ---"
 _MENTIONED = re.compile(r"\nContent from @([^\n]+):\n")
 _SEARCHES = ("glob", "grep_search", "search_file_content", "list_directory")
 _PATTERNS = ("pattern", "include_pattern")
+_PLACES = ("dir_path", "path")
 
 _JIT = re.compile(r"\n\n--- Newly Discovered Project Context ---\n.*\n--- End Project Context ---\Z", re.S)
 _PART = re.compile(
@@ -60,7 +61,7 @@ _BY_USER = ("User modified the `content` to be: ", "The confirmation step modifi
 
 
 _FILE: dict[str, shapes.Kind] = {"file_path|absolute_path": "path"}
-_FOLDERS: dict[str, shapes.Kind] = {"dir_path": "text", "path": "text"}
+_FOLDERS: dict[str, shapes.Kind] = dict.fromkeys(_PLACES, "text")
 _PATTERN = Shape(EventType.SEARCH, {"pattern|include_pattern": "text"}, _FOLDERS)
 _SHAPES = {
     "read_file": Shape(
@@ -134,28 +135,16 @@ class GeminiCli(ByUserAgent):
 
     def _actions(self, use: ToolUse) -> tuple[Action, ...]:
         given = use.input
-        path = given.get("file_path", given.get("absolute_path"))
         if use.name in _SEARCHES:
-            where = given.get("dir_path", given.get("path"))
-            pattern = next((given[name] for name in _PATTERNS if isinstance(given.get(name), str)), None)
-            return (Action(EventType.SEARCH, path=where if isinstance(where, str) else None, command=pattern),)
-        if use.name == "run_shell_command" and isinstance(given.get("command"), str):
-            return (Action(EventType.BASH, command=given["command"]),)
-        if not isinstance(path, str) or not path:
-            return super().actions(use)
+            return (Action(EventType.SEARCH, path=text_of(given, _PLACES), command=text_of(given, _PATTERNS)),)
         if use.name == "read_file":
             first, last = number_of(given, "start_line"), number_of(given, "end_line")
             count = last - (first or 1) + 1 if last is not None else number_of(given, "limit")
-            return (Action(EventType.READ, path=path, first_line=first, line_count=count),)
-        if use.name == "write_file" and isinstance(given.get("content"), str):
-            return (Action(EventType.WRITE, path=path, content=given["content"]),)
-        old, new = given.get("old_string"), given.get("new_string")
-        if use.name == "replace" and isinstance(old, str) and isinstance(new, str):
-            if not old:  # a new file, and nothing but that: over an existing one it fails
-                return (Action(EventType.WRITE, path=path, content=new, creates=True),)
+            return (Action(EventType.READ, path=path_of(given), first_line=first, line_count=count),)
+        if use.name == "replace":
             everywhere = given.get("allow_multiple") is True or (number_of(given, "expected_replacements") or 1) > 1
-            return (Action(EventType.EDIT, path=path, replacements=(Replacement(old, new, everywhere),)),)
-        return super().actions(use)
+            return shapes.edit_or_new(given, everywhere)
+        return shapes.plain(use, _SHAPES) if use.name in _SHAPES else super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text, is_error = _said(result)

@@ -12,7 +12,7 @@ import unicodedata
 
 from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
-from ocproxy.agents.fields import number_of, replacements_of
+from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import system_text
 from ocproxy.agents.shapes import Shape
@@ -82,21 +82,7 @@ class Pi(Generic):
         return shapes.fitted(use, _SHAPES, self._actions)
 
     def _actions(self, use: ToolUse) -> tuple[Action, ...]:
-        given = use.input
-        path, command = given.get("path"), given.get("command")
-        if use.name == "bash" and isinstance(command, str):
-            return (Action(EventType.BASH, command=command),)
-        if not isinstance(path, str) or not path:
-            return super().actions(use)
-        if use.name == "read":
-            first, count = number_of(given, "offset"), number_of(given, "limit")
-            return (Action(EventType.READ, path=path, first_line=first, line_count=count),)
-        if use.name == "write" and isinstance(given.get("content"), str):
-            return (Action(EventType.WRITE, path=path, content=given["content"]),)
-        if use.name == "edit":
-            edits = replacements_of(given)
-            return (Action(EventType.EDIT, path=path, replacements=edits),) if edits else ()
-        return super().actions(use)
+        return shapes.plain(use, _SHAPES) if use.name in _SHAPES else super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text, size = result.text, len(result.text.encode("utf-8", "replace"))

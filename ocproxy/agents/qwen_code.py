@@ -14,7 +14,6 @@ import msgspec
 from ocproxy.agents import qwen_replace, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Cell, CommandEnd, News, Replacement
 from ocproxy.agents.by_user_agent import ByUserAgent
-from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
 from ocproxy.model import CallKind, EventType, Json, ModelRequest, Part, Status, Text, ToolResult, ToolUse
@@ -129,31 +128,11 @@ class QwenCode(ByUserAgent):
         return shapes.fitted(_unwrapped(use), _SHAPES, self._actions)
 
     def _actions(self, use: ToolUse) -> tuple[Action, ...]:
-        given = use.input
-        path = given.get("file_path")
-        if use.name in _SEARCHES:
-            where, pattern = given.get("path"), given.get("pattern")
-            path = where if isinstance(where, str) else None
-            return (Action(EventType.SEARCH, path=path, command=pattern if isinstance(pattern, str) else None),)
-        if use.name == "run_shell_command" and isinstance(given.get("command"), str):
-            return (Action(EventType.BASH, command=given["command"]),)
-        if use.name == "notebook_edit" and isinstance(given.get("notebook_path"), str):
-            return _notebook_edit(given)
-        if not isinstance(path, str) or not path:
-            return super().actions(use)
-        if use.name == "read_file":  # `offset` counts from 0
-            first = number_of(given, "offset")
-            line = None if first is None else first + 1
-            return (Action(EventType.READ, path=path, first_line=line, line_count=number_of(given, "limit")),)
-        if use.name == "write_file" and isinstance(given.get("content"), str):
-            return (Action(EventType.WRITE, path=path, content=given["content"]),)
-        old, new = given.get("old_string"), given.get("new_string")
-        if use.name == "edit" and isinstance(old, str) and isinstance(new, str):
-            if not old:  # a new file, and nothing but that: over an existing one it fails
-                return (Action(EventType.WRITE, path=path, content=new, creates=True),)
-            everywhere = given.get("replace_all") is True
-            return (Action(EventType.EDIT, path=path, replacements=(Replacement(old, new, everywhere),)),)
-        return super().actions(use)
+        if use.name == "notebook_edit":
+            return _notebook_edit(use.input)
+        if use.name == "edit":
+            return shapes.edit_or_new(use.input, use.input.get("replace_all") is True)
+        return shapes.plain(use, _SHAPES, first_line=0) if use.name in _SHAPES else super().actions(use)
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         use, text = _unwrapped(use), result.text

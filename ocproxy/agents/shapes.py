@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ocproxy.agents.base import Action
+from ocproxy.agents.base import Action, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
     DESTINATION,
@@ -63,6 +63,27 @@ def fitted(use: ToolUse, shapes: Mapping[str, Shape], read: Reading) -> tuple[Ac
         return degraded(use, shape.event_type, f"the input of the tool {use.name} has a form that is not known")
     why = _wrong(use, shape.optional)
     return tuple(_doubted(action, why) for action in found) if why else found
+
+
+def plain(use: ToolUse, shapes: Mapping[str, Shape], *, first_line: int = 1) -> tuple[Action, ...]:
+    """What a use that has the shape of its tool asks for, where fields of common names say it all; () for other tools.
+
+    `first_line` is what an `offset` of the tool calls the first line: 1, or 0.
+    """
+    shape = shapes.get(use.name)
+    action = action_of(shape.event_type, use.input, "exact") if shape else None
+    if action is not None and action.first_line is not None:
+        action = msgspec.structs.replace(action, first_line=action.first_line + 1 - first_line)
+    return (action,) if action is not None else ()
+
+
+def edit_or_new(given: dict[str, Any], everywhere: bool) -> tuple[Action, ...]:
+    """An edit by a program that makes a new file, and nothing but that, where the old text is empty: over an existing
+    file it fails."""
+    path, old, new = path_of(given), given["old_string"], given["new_string"]
+    if not old:
+        return (Action(EventType.WRITE, path=path, content=new, creates=True),)
+    return (Action(EventType.EDIT, path=path, replacements=(Replacement(old, new, everywhere),)),)
 
 
 def degraded(use: ToolUse, event_type: EventType, why: str) -> tuple[Action, ...]:
