@@ -18,10 +18,11 @@ from ocproxy.errors import DecodeError
 from ocproxy.model import Delta, Json, ModelRequest, Problem, Reply, Usage
 from ocproxy.protocols import json_value
 from ocproxy.protocols.anthropic_blocks import read_usage
-from ocproxy.protocols.anthropic_body import BodyDecoder, decode_object, read_request
+from ocproxy.protocols.anthropic_body import BodyDecoder, read_request
 from ocproxy.protocols.base import Protocol, ReplyDecoder
 from ocproxy.protocols.eventstream import Frame, FrameStream
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.request_object import decode_object
 
 # Verb -> our endpoint.
 _ENDPOINTS = {

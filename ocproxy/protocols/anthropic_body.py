@@ -7,42 +7,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ocproxy.errors import DecodeError
 from ocproxy.model import Json, Message, ModelRequest, Problem, Reply, Usage
-from ocproxy.protocols import json_value
 from ocproxy.protocols.anthropic_blocks import read_parts, read_usage
 from ocproxy.protocols.anthropic_stream import StreamedReply, error_text
 from ocproxy.protocols.problems import note
 from ocproxy.protocols.reply_body import ReplyBody
+from ocproxy.protocols.request_object import model_and_stream
 
 _REQUEST_FIELDS = {"model", "stream", "system", "messages", "tools"}
 _REPLY_FIELDS = {"id", "type", "role", "model", "content", "stop_reason", "usage"}
 _ROLES: tuple[Literal["user", "assistant", "system"], ...] = ("user", "assistant", "system")
 
 
-def decode_object(body: bytes, problems: list[Problem]) -> dict[str, Json] | None:
-    """The JSON object that a request body is; None, with a Problem, where it is none."""
-    try:
-        value = json_value.decode(body, problems)
-    except DecodeError as error:
-        note(problems, "bad_json", f"the request body is not JSON: {error}")
-        return None
-    if not isinstance(value, dict):
-        note(problems, "wrong_type", "the request body is not an object")
-        return None
-    return value
-
-
 def read_request(value: dict[str, Json], endpoint: str, problems: list[Problem]) -> ModelRequest:
     """The request that a body asks. `endpoint` is "generate" or "count_tokens"."""
     params = {key: field for key, field in value.items() if key not in _REQUEST_FIELDS}
-    model, stream, messages, tools = (value.get(key) for key in ("model", "stream", "messages", "tools"))
-    if not isinstance(model, str | None):
-        note(problems, "wrong_type", "model is not text")
-        params["model"] = model
-    if not isinstance(stream, bool | None):
-        note(problems, "wrong_type", "stream is not a boolean")
-        params["stream"] = stream
+    model, stream = model_and_stream(value, params, problems)
+    messages, tools = value.get("messages"), value.get("tools")
     if not isinstance(messages, list):
         note(problems, "wrong_type", "messages is not a list")
         params["messages"] = messages
@@ -50,8 +31,8 @@ def read_request(value: dict[str, Json], endpoint: str, problems: list[Problem])
         note(problems, "wrong_type", "tools is not a list of objects")
         params["tools"] = tools
     return ModelRequest(
-        model=model if isinstance(model, str) else None,
-        stream=stream is True,
+        model=model,
+        stream=stream,
         system=read_parts(value.get("system"), problems),
         messages=_read_messages(messages, problems) if isinstance(messages, list) else (),
         tools=tuple([tool for tool in tools if isinstance(tool, dict)]) if isinstance(tools, list) else (),

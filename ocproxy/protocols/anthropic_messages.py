@@ -6,8 +6,9 @@ Source: the API reference, https://platform.claude.com/docs/en/api/messages.
 from __future__ import annotations
 
 from ocproxy.model import ModelRequest, Problem
-from ocproxy.protocols.anthropic_body import BodyDecoder, decode_object, read_request
+from ocproxy.protocols.anthropic_body import BodyDecoder, read_request
 from ocproxy.protocols.base import Protocol, ReplyDecoder
+from ocproxy.protocols.request_object import decode_object
 
 
 class AnthropicMessages:

@@ -12,8 +12,9 @@ from urllib.parse import unquote
 import msgspec
 
 from ocproxy.model import ModelRequest, Problem
-from ocproxy.protocols.anthropic_body import BodyDecoder, decode_object, read_request
+from ocproxy.protocols.anthropic_body import BodyDecoder, read_request
 from ocproxy.protocols.base import Protocol, ReplyDecoder
+from ocproxy.protocols.request_object import decode_object
 
 _PATH = re.compile(r"/publishers/anthropic/models/([^/]+?)(?::|%3[aA])(rawPredict|streamRawPredict)$")
 _COUNT = "count-tokens"

@@ -11,14 +11,13 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from ocproxy.errors import DecodeError
 from ocproxy.model import Json, ModelRequest, Problem
-from ocproxy.protocols import json_value
 from ocproxy.protocols.base import Protocol, ReplyDecoder
 from ocproxy.protocols.gemini_body import BodyDecoder
 from ocproxy.protocols.gemini_history import read_contents, read_parts
 from ocproxy.protocols.gemini_parts import Block, camel, camel_name
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.request_object import decode_object
 
 # Verb -> our endpoint.
 _ENDPOINTS = {
@@ -55,15 +54,8 @@ class Gemini:
         if found is None:
             model = _MODELS.search(path)
             return ModelRequest(model[2] if model else None, False, (), (), (), endpoint="models"), problems
-        try:
-            value = json_value.decode(body, problems)
-        except DecodeError as error:
-            note(problems, "bad_json", f"the request body is not JSON: {error}")
-            return None, problems
-        if not isinstance(value, dict):
-            note(problems, "wrong_type", "the request body is not an object")
-            return None, problems
-        return _read_request(found, value, problems), problems
+        value = decode_object(body, problems)
+        return (_read_request(found, value, problems) if value is not None else None), problems
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
         found = _PATH.search(path)

@@ -7,9 +7,7 @@ were seen to send. Endpoints are told by the end of the path, so that any prefix
 
 from __future__ import annotations
 
-from ocproxy.errors import DecodeError
 from ocproxy.model import Json, ModelRequest, Problem, Reply, Text
-from ocproxy.protocols import json_value
 from ocproxy.protocols.base import Protocol, ReplyDecoder
 from ocproxy.protocols.openai_chat_parts import read_assistant
 from ocproxy.protocols.openai_chat_request import read_request
@@ -17,6 +15,7 @@ from ocproxy.protocols.openai_chat_stream import StreamedReply
 from ocproxy.protocols.openai_chat_usage import error_text, read_usage
 from ocproxy.protocols.problems import note
 from ocproxy.protocols.reply_body import ReplyBody
+from ocproxy.protocols.request_object import decode_object
 
 # (method, end of the path) -> our word for the endpoint; the first that fits.
 _ENDPOINTS = (
@@ -49,15 +48,8 @@ class OpenAIChat:
         endpoint = _endpoint(None, path) or "generate"
         if endpoint == "models" and not body:
             return read_request({}, endpoint, problems), problems
-        try:
-            value = json_value.decode(body, problems)
-        except DecodeError as error:
-            note(problems, "bad_json", f"the request body is not JSON: {error}")
-            return None, problems
-        if not isinstance(value, dict):
-            note(problems, "wrong_type", "the request body is not an object")
-            return None, problems
-        return read_request(value, endpoint, problems), problems
+        value = decode_object(body, problems)
+        return (read_request(value, endpoint, problems) if value is not None else None), problems
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
         return _ReplyDecoder(_endpoint(None, path) or "generate", status, headers.get("content-type", ""))

@@ -10,6 +10,7 @@ import msgspec
 from ocproxy.model import UNNAMED, Json, Message, ModelRequest, Part, Problem, Text, ToolResult, ToolUse
 from ocproxy.protocols.openai_chat_parts import plain_text, read_assistant, read_content
 from ocproxy.protocols.problems import note
+from ocproxy.protocols.request_object import model_and_stream
 
 Fields = dict[str, Json]
 
@@ -21,13 +22,8 @@ _REQUEST_FIELDS = {"model", "stream", "messages", "tools"}
 def read_request(value: Fields, endpoint: str, problems: list[Problem]) -> ModelRequest:
     """The request in `value`. Only `generate` has messages; what other endpoints take is in `params`."""
     params = {key: field for key, field in value.items() if key not in _REQUEST_FIELDS}
-    model, stream, messages = value.get("model"), value.get("stream"), value.get("messages")
-    if not isinstance(model, str | None):
-        note(problems, "wrong_type", "model is not text")
-        params["model"] = model
-    if not isinstance(stream, bool | None):
-        note(problems, "wrong_type", "stream is not a boolean")
-        params["stream"] = stream
+    model, stream = model_and_stream(value, params, problems)
+    messages = value.get("messages")
     if not isinstance(messages, list):
         if messages is not None or endpoint == "generate":
             note(problems, "wrong_type", "messages is not a list")
@@ -35,8 +31,8 @@ def read_request(value: Fields, endpoint: str, problems: list[Problem]) -> Model
         messages = []
     system, rest = _split(messages, problems)
     return ModelRequest(
-        model=model if isinstance(model, str) else None,
-        stream=stream is True,
+        model=model,
+        stream=stream,
         system=system,
         messages=_History(problems).read(rest),
         tools=_read_tools(value, params, problems),

@@ -15,9 +15,7 @@ import re
 
 import msgspec
 
-from ocproxy.errors import DecodeError
 from ocproxy.model import Json, ModelRequest, Opaque, Problem, Reply, Text, Usage
-from ocproxy.protocols import json_value
 from ocproxy.protocols.base import Protocol, ReplyDecoder, SocketCalls
 from ocproxy.protocols.openai_responses_items import read_input, read_parts, read_tools, read_usage
 from ocproxy.protocols.openai_responses_parts import Item
@@ -26,6 +24,7 @@ from ocproxy.protocols.openai_responses_socket import ResponsesCalls
 from ocproxy.protocols.openai_responses_stream import StreamedReply
 from ocproxy.protocols.problems import note
 from ocproxy.protocols.reply_body import ReplyBody
+from ocproxy.protocols.request_object import decode_object, model_and_stream
 
 _POSTED = re.compile(r"/responses(?:/compact|/input_tokens|/resp_[^/]+/cancel)?/?\Z")
 _FETCHED = re.compile(r"/responses/resp_[^/]+(?:/input_items)?/?\Z")
@@ -52,15 +51,8 @@ class OpenAIResponses:
         endpoint = _endpoint(path)
         if endpoint == "retrieve" and not body:
             return ModelRequest(None, False, (), (), (), endpoint=endpoint), problems
-        try:
-            value = json_value.decode(body, problems)
-        except DecodeError as error:
-            note(problems, "bad_json", f"the request body is not JSON: {error}")
-            return None, problems
-        if not isinstance(value, dict):
-            note(problems, "wrong_type", "the request body is not an object")
-            return None, problems
-        return _read_request(endpoint, value, problems), problems
+        value = decode_object(body, problems)
+        return (_read_request(endpoint, value, problems) if value is not None else None), problems
 
     def reply_decoder(self, path: str, status: int, headers: dict[str, str]) -> ReplyDecoder:
         return _ReplyDecoder(_endpoint(path), status, headers.get("content-type", ""))
@@ -80,13 +72,8 @@ def _endpoint(path: str) -> str:
 
 def _read_request(endpoint: str, value: Item, problems: list[Problem]) -> ModelRequest:
     params = {key: field for key, field in value.items() if key not in _REQUEST_FIELDS}
-    model, stream, before = (value.get(key) for key in ("model", "stream", "previous_response_id"))
-    if not isinstance(model, str | None):
-        note(problems, "wrong_type", "model is not text")
-        params["model"] = model
-    if not isinstance(stream, bool | None):
-        note(problems, "wrong_type", "stream is not a boolean")
-        params["stream"] = stream
+    model, stream = model_and_stream(value, params, problems)
+    before = value.get("previous_response_id")
     if not isinstance(before, str | None):
         note(problems, "wrong_type", "previous_response_id is not text")
         params["previous_response_id"] = before
@@ -97,8 +84,8 @@ def _read_request(endpoint: str, value: Item, problems: list[Problem]) -> ModelR
     if endpoint == "generate" and value.get("generate") is False:
         endpoint = "prewarm"  # nothing is to be generated: the provider gets ready for what follows
     return ModelRequest(
-        model=model if isinstance(model, str) else None,
-        stream=stream is True,
+        model=model,
+        stream=stream,
         system=_read_instructions(value.get("instructions"), problems),
         messages=messages,
         tools=(*read_tools(value.get("tools"), problems), *brought),
