@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from ocproxy.config import Journal
-from ocproxy.exchange import Ended, Exchange, Kind, Opened, Outcome
+from ocproxy.exchange import Exchange
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.model import UNNAMED, CallRow, FileEvent, MessageRow
 from ocproxy.store.base import open_store
 from tests.protocols.corpus import load_cases, make_exchange
+from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {case.name: case.exchange for case in load_cases("gemini")}
@@ -29,14 +29,7 @@ def write(folder: Path, exchanges: Sequence[Exchange]) -> None:
     """These exchanges in a journal, as the relay writes them."""
     writer = JournalWriter.open(folder, Journal())
     for exchange in exchanges:
-        number = writer.next_exchange()
-        opened = Opened(exchange.opened.head, exchange.opened.target, "gemini", "http://127.0.0.1:1", "127.0.0.1:2")
-        writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
-        writer.append(Kind.REQUEST_BYTES, number, exchange.request)
-        writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
-        writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
-        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(Outcome.COMPLETE)))
-        assert writer.commit()
+        tape(writer, exchange)
     writer.close()
 
 

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 
 from ocproxy.config import Journal
-from ocproxy.exchange import Ended, Kind, Opened, Outcome
+from ocproxy.exchange import Ended, Outcome
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.model import CallRow, FileEvent, MessageRow
 from ocproxy.store.base import open_store
 from tests.protocols.corpus import Case, load_cases, make_exchange
+from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {case.name: case for case in load_cases("openai_chat")}
@@ -29,15 +30,7 @@ def write(folder: Path, cases: list[Case], ended: Ended) -> None:
     """The exchanges of `cases` in a journal, as the relay writes them."""
     writer = JournalWriter.open(folder, Journal())
     for case in cases:
-        number, exchange = writer.next_exchange(), case.exchange
-        head = exchange.opened.head
-        opened = Opened(head, exchange.opened.target, "openai", "http://127.0.0.1:1", "127.0.0.1:2", run="r")
-        writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
-        writer.append(Kind.REQUEST_BYTES, number, exchange.request)
-        writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
-        writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
-        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(ended))
-        assert writer.commit()
+        tape(writer, case.exchange, ended=ended, run="r")
     writer.close()
 
 

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from ocproxy.config import Journal
-from ocproxy.exchange import Ended, Kind, Opened, Outcome
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.model import MessageRow
 from ocproxy.store.base import Store, open_store
 from tests.protocols.corpus import Case, load_cases, make_exchange
 from tests.support.stored import rows
+from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
 BY_NAME = {case.name: case for case in load_cases("openai_responses")}
@@ -34,16 +34,7 @@ def write(root: Path, cases: Sequence[str | Case], **tags: str) -> None:
     """These exchanges in a journal, as the relay writes them."""
     writer = JournalWriter.open(root / "worker-0", Journal())
     for case in cases:
-        exchange = (BY_NAME[case] if isinstance(case, str) else case).exchange
-        number = writer.next_exchange()
-        head, target = exchange.opened.head, exchange.opened.target
-        opened = Opened(head, target, "openai", "http://127.0.0.1:1", "127.0.0.1:2", tags=tags)
-        writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
-        writer.append(Kind.REQUEST_BYTES, number, exchange.request)
-        writer.append(Kind.RESPONSE_HEAD, number, exchange.heads[-1])
-        writer.append(Kind.RESPONSE_BYTES, number, exchange.response)
-        writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(Outcome.COMPLETE)))
-        assert writer.commit()
+        tape(writer, (BY_NAME[case] if isinstance(case, str) else case).exchange, tags=tags)
     writer.close()
 
 

@@ -8,11 +8,10 @@ from itertools import dropwhile
 from typing import Any
 
 from ocproxy.demo.script import Script, Step
+from tests.support.dialects.openai import CREATED, pieces
+from tests.support.dialects.openai import error as error
 
 Json = dict[str, Any]
-
-_PIECE = 24  # characters of a delta
-_CREATED = 1_767_225_600  # the same at every run: 2026-01-01
 
 
 def claims(method: str, path: str) -> bool:
@@ -79,7 +78,7 @@ def compose(request: Json, script: Script, number: int, step: Step) -> Json:
     return {
         "id": f"chatcmpl-{script.name}-s{number}",
         "object": "chat.completion",
-        "created": _CREATED,
+        "created": CREATED,
         "model": request.get("model"),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
         "usage": _usage(request, step),
@@ -93,14 +92,14 @@ def events(request: Json, reply: Json) -> Iterator[bytes]:
     choice = reply["choices"][0]
     message = choice["message"]
     yield _chunk(reply, {"role": "assistant", "content": "", "refusal": None})
-    for piece in _pieces(message.get("reasoning_content") or ""):
+    for piece in pieces(message.get("reasoning_content") or ""):
         yield _chunk(reply, {"reasoning_content": piece})
-    for piece in _pieces(message["content"] or ""):
+    for piece in pieces(message["content"] or ""):
         yield _chunk(reply, {"content": piece})
     for index, call in enumerate(message.get("tool_calls") or []):
         opening = {"index": index, "id": call["id"], "type": "function"}
         yield _chunk(reply, {"tool_calls": [{**opening, "function": {**call["function"], "arguments": ""}}]})
-        for piece in _pieces(call["function"]["arguments"]):
+        for piece in pieces(call["function"]["arguments"]):
             yield _chunk(reply, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     yield _chunk(reply, {}, choice["finish_reason"])
     if (request.get("stream_options") or {}).get("include_usage"):
@@ -138,17 +137,8 @@ def usage(reply: Json) -> dict[str, int | None]:
     }
 
 
-def error(status: int, message: str) -> Json:
-    kind = {400: "invalid_request_error", 429: "rate_limit_error"}.get(status, "server_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
-
-
 def error_event(message: str) -> bytes:
     return _data(error(500, message))
-
-
-def _pieces(text: str) -> list[str]:
-    return [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
 
 
 def _usage(request: Json, step: Step) -> Json:

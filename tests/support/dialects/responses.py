@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocproxy.demo.script import Call, Script, Step
+from tests.support.dialects.openai import CREATED, pieces
+from tests.support.dialects.openai import error as error
 
 Json = dict[str, Any]
 
-_PIECE = 24  # characters of a delta
-_CREATED = 1_767_225_600  # the same at every run: 2026-01-01
 _CALLS = ("function_call", "custom_tool_call", "local_shell_call", "shell_call")
 
 
@@ -173,12 +173,12 @@ def _spelled(item: Json) -> tuple[Json, list[Json]]:
         return {**item, "status": "in_progress", "content": []}, _of_text(item["content"][0])
     if item["type"] == "function_call":
         told = "response.function_call_arguments"
-        deltas = [{"type": f"{told}.delta", "delta": piece} for piece in _pieces(item["arguments"])]
+        deltas = [{"type": f"{told}.delta", "delta": piece} for piece in pieces(item["arguments"])]
         end = {"type": f"{told}.done", "arguments": item["arguments"]}
         return {**item, "status": "in_progress", "arguments": ""}, [*deltas, end]
     if item["type"] == "custom_tool_call":
         told = "response.custom_tool_call_input"
-        deltas = [{"type": f"{told}.delta", "delta": piece} for piece in _pieces(item["input"])]
+        deltas = [{"type": f"{told}.delta", "delta": piece} for piece in pieces(item["input"])]
         end = {"type": f"{told}.done", "input": item["input"]}
         return {**item, "status": "in_progress", "input": ""}, [*deltas, end]
     return item, []
@@ -188,7 +188,7 @@ def _of_summary(text: str) -> list[Json]:
     told, part = "response.reasoning_summary", {"type": "summary_text", "text": text}
     data: list[Json] = [
         {"type": f"{told}_part.added", "part": {"type": "summary_text", "text": ""}},
-        *({"type": f"{told}_text.delta", "delta": piece} for piece in _pieces(text)),
+        *({"type": f"{told}_text.delta", "delta": piece} for piece in pieces(text)),
         {"type": f"{told}_text.done", "text": text},
         {"type": f"{told}_part.done", "part": part},
     ]
@@ -199,7 +199,7 @@ def _of_text(part: Json) -> list[Json]:
     text = part["text"]
     data: list[Json] = [
         {"type": "response.content_part.added", "part": {**part, "text": ""}},
-        *({"type": "response.output_text.delta", "delta": piece, "logprobs": []} for piece in _pieces(text)),
+        *({"type": "response.output_text.delta", "delta": piece, "logprobs": []} for piece in pieces(text)),
         {"type": "response.output_text.done", "text": text, "logprobs": []},
         {"type": "response.content_part.done", "part": part},
     ]
@@ -222,11 +222,6 @@ def usage(reply: Json) -> dict[str, int | None]:
     }
 
 
-def error(status: int, message: str) -> Json:
-    kind = {400: "invalid_request_error", 429: "rate_limit_error"}.get(status, "server_error")
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
-
-
 def error_event(message: str) -> bytes:
     data = {"type": "error", "code": "server_error", "message": message, "param": None, "sequence_number": 99}
     return f"event: error\ndata: {json.dumps(data)}\n\n".encode()
@@ -237,7 +232,7 @@ def _frame(request: Json) -> Json:
     return {
         "id": _id("resp"),
         "object": "response",
-        "created_at": _CREATED,
+        "created_at": CREATED,
         "status": "in_progress",
         "background": False,
         "error": None,
@@ -280,7 +275,3 @@ def _usage(request: Json, output: list[Json]) -> Json:
 
 def _id(kind: str) -> str:
     return f"{kind}_{uuid.uuid4().hex}"
-
-
-def _pieces(text: str) -> list[str]:
-    return [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
