@@ -13,6 +13,7 @@ from ocproxy.ingest.conversation import Conversation, is_conversation, message_k
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
+from ocproxy.ingest.uncommitted import Uncommitted
 from ocproxy.model import (
     Batch,
     CallKind,
@@ -58,21 +59,13 @@ class Recorder:
         self._store = store
         self._held: OrderedDict[str, Conversation] = OrderedDict()
         self._ahead: set[str] = set()  # sessions in memory that are ahead of the store
-        self._uses: dict[str, set[str]] = {}  # not yet committed: tool use id -> sessions
-        self._known: dict[str, list[HistoryMatch]] = {}  # not yet committed: history -> messages
-        self._replies: dict[str, list[CallRow]] = {}  # not yet committed: reply id -> calls
-        self._recent: dict[str, list[CallRow]] = {}  # not yet committed: session -> its calls
+        self._uncommitted = Uncommitted()
         self._strays = Strays(store)
-        self._delegated: dict[str, list[str]] = {}  # not yet committed: key of a subagent's prompt -> sessions
 
     def committed(self) -> None:
         """The batch is in the store."""
-        self._uses.clear()
-        self._known.clear()
+        self._uncommitted.clear()
         self._strays.committed()
-        self._recent.clear()
-        self._replies.clear()
-        self._delegated.clear()
         self._ahead.clear()
         self._evict()
 
@@ -122,11 +115,8 @@ class Recorder:
         prompt = prompt_row(item)
         part.prompts += [prompt] if prompt else []
         part.calls.append(call_row(item, session, prompt, asked, said))
-        self._note(part)
+        self._uncommitted.note(part)
         self._strays.note(part.calls)
-        for call in part.calls:
-            if call.session_id:
-                self._recent.setdefault(call.session_id, []).append(call)
         for name in Batch.__struct_fields__:
             getattr(batch, name).extend(getattr(part, name))
 
@@ -149,7 +139,7 @@ class Recorder:
             id = reply.id
         if id is msgspec.UNSET:
             return None
-        found = [*await self._store.calls_of_reply(id), *self._replies.get(id, [])]
+        found = [*await self._store.calls_of_reply(id), *self._uncommitted.replies.get(id, [])]
         fitting = await self._fitting({call.session_id for call in found if call.session_id}, item)
         return next((call for call in found if call.session_id in fitting and call.request_message_id), None)
 
@@ -184,7 +174,7 @@ class Recorder:
     async def _broke_off(self, session_id: str, item: Interpretation) -> bool:
         """Whether all that the session has is tries of its first turn whose answers broke off, before this call came:
         then this is another try, not a twin with the same prompt."""
-        calls = [*await self._store.calls(session_id, limit=_TRIES_SEEN), *self._recent.get(session_id, [])]
+        calls = [*await self._store.calls(session_id, limit=_TRIES_SEEN), *self._uncommitted.calls.get(session_id, [])]
         tries = [call for call in calls if call.kind == CallKind.MAIN]
         at = moment(item.exchange.opened_ns)
         return (
@@ -197,7 +187,7 @@ class Recorder:
         """The messages, stored or about to be, that this history passes through, oldest first. What is held knows best
         of answers."""
         matches = await self._store.matches_of_histories(evidence.histories)
-        matches += [match for history in evidence.histories for match in self._known.get(history, [])]
+        matches += [match for history in evidence.histories for match in self._uncommitted.histories.get(history, [])]
         known: list[HistoryMatch] = []
         for match in sorted(matches, key=lambda match: (match.created_at, match.message_id)):
             held = self._held.get(match.session_id)
@@ -208,15 +198,15 @@ class Recorder:
     async def _users(self, ids: Sequence[str], item: Interpretation) -> dict[str, set[str]]:
         """The sessions, stored or about to be, that were handed these call ids and may be continued by this call."""
         found = await self._store.sessions_of_tool_uses(ids, item.identity.agent, item.exchange.opened.run)
-        about = {session for id in ids for session in self._uses.get(id, ())}
-        fitting = await self._fitting(about, item)
-        return {id: found.get(id, set()) | (self._uses.get(id, set()) & fitting) for id in ids}
+        about = {id: self._uncommitted.uses.get(id, set()) for id in ids}
+        fitting = await self._fitting(set().union(*about.values()), item)
+        return {id: found.get(id, set()) | (about[id] & fitting) for id in ids}
 
     async def _delegators(self, item: Interpretation, request: ModelRequest) -> list[str]:
         """The sessions, stored or about to be, one of whose tool uses gave away a prompt that begins this request."""
         keys = _prompt_keys(item, request)
         found = await self._store.delegators(keys, item.identity.agent, item.exchange.opened.run)
-        about = [session for key in keys for session in self._delegated.get(key, ())]
+        about = [session for key in keys for session in self._uncommitted.delegated.get(key, ())]
         fitting = await self._fitting(set(about), item)
         return found + [session for session in about if session in fitting]
 
@@ -304,19 +294,6 @@ class Recorder:
         if reply is None:
             return asked, None
         return asked, session.say(reply.parts, asked, exchange.call_id, moment(exchange.ended_ns), part)
-
-    def _note(self, part: Batch) -> None:
-        """Remember what calls of the same batch may link to."""
-        for use in part.tool_uses:
-            self._uses.setdefault(use.tool_use_id, set()).add(use.session_id)
-            if use.delegated:
-                self._delegated.setdefault(use.delegated, []).append(use.session_id)
-        for call in part.calls:
-            if call.reply_id:
-                self._replies.setdefault(call.reply_id, []).append(call)
-        for row in part.messages:
-            match = HistoryMatch(row.history, row.session_id, row.id, False, row.created_at)
-            self._known.setdefault(row.history, []).append(match)
 
 
 def _without_past(item: Interpretation) -> Interpretation:
