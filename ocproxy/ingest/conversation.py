@@ -49,6 +49,7 @@ class Conversation:
         self._asides: set[str] = set()  # keys of messages told beside the conversation
         self._call_ids = CallIds()
         self._items: dict[str, str] = {}  # the provider's id of a part -> its message
+        self._cut: dict[str, str] = {}  # keys of answers that broke off inside a call, by `_again` of them
         self._seq = 0
         self.size = _LEAST_SIZE  # memory that it takes, approximately: what of files is known came with its messages
 
@@ -162,12 +163,21 @@ class Conversation:
                 self._items.setdefault(id, message.id)
 
     def _rename(self, role: str, parts: Sequence[Json], id: str) -> None:
-        """A call that an answer broke off in may be sent again with the answer, or not: either way it is the same."""
-        if role == "assistant" and any(part.get("complete") is False for part in parts):
-            whole = msgspec.convert([part for part in parts if part.get("complete") is not False], tuple[Part, ...])
-            key = message_key(self.agent, Message("assistant", whole))
-            if key and any(not isinstance(part, Reasoning) for part in whole):
+        """An answer that broke off may be sent again without the call that it broke off in, or with no more of its
+        calls than the client got to: either way it is the same. But another try with the same call ids (small servers
+        have no others) is another answer; the one that came whole is what is sent again."""
+        uses = [at for at, part in enumerate(parts) if part["type"] == "tool_use"] if role == "assistant" else []
+        forms = [parts[:at] for at in uses[1:]]
+        if any(parts[at].get("complete") is False for at in uses):
+            self._cut[_again(self._chain.key(id))] = self._chain.key(id)
+            forms.append([part for part in parts if part.get("complete") is not False])
+        for form in forms:
+            said = msgspec.convert(form, tuple[Part, ...])
+            key = message_key(self.agent, Message("assistant", said))
+            if key and any(not isinstance(part, Reasoning) for part in said):
                 self._chain.rename(id, key)
+        if (cut := self._cut.get(self._chain.key(id))) is not None:
+            self._chain.supersede(id, cut)
 
     def _store_aside(self, message: Message, key: str, call_id: str, at: datetime, batch: Batch) -> None:
         """Each is stored once, behind the messages of its request: it shows how things stand then. It has no place in
@@ -179,10 +189,12 @@ class Conversation:
     def say(self, parts: tuple[Part, ...], after: str | None, call_id: str, at: datetime, batch: Batch) -> str | None:
         """Take a reply to the message `after`. Returns the id of its message, or None where it says nothing."""
         message = Message("assistant", parts)
-        key = message_key(self.agent, message) if parts else None
+        key = message_key(self.agent, message) if any(map(_says_something, parts)) else None
         if key is None:
             return None
         step: Step = self._chain.walk([key], after)[0]
+        if not step.is_new and _again(step.node.key) in self._cut and all(map(_is_whole, parts)):
+            step = self._chain.walk([_again(step.node.key)], after)[0]
         if step.is_new:
             self._store(message, step.node, call_id, at, batch)
         return step.node.id
@@ -220,6 +232,20 @@ class Conversation:
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name, key))
         if not is_inherited:
             batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
+
+
+def _is_whole(part: Part) -> bool:
+    return not isinstance(part, ToolUse) or part.complete
+
+
+def _again(key: str) -> str:
+    """The key of an answer of which another try broke off inside a call, and which is told by the same call ids."""
+    return digest("again", key)
+
+
+def _says_something(part: Part) -> bool:
+    """Not so: a text that was begun, and broke off before its first word."""
+    return not isinstance(part, Text) or part.text != ""
 
 
 def _size_of(message: MessageRow) -> int:

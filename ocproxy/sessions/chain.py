@@ -65,6 +65,10 @@ class Chain:
         """Let the message `id` be met by this key too, unless another one is."""
         self._children(self._nodes[id].parent).setdefault(key, id)
 
+    def supersede(self, id: str, key: str) -> None:
+        """Let the message `id` be met by this key from now on, instead of the one that was."""
+        self._children(self._nodes[id].parent)[key] = id
+
     def is_followed(self, id: str) -> bool:
         """Whether another message follows the message `id`."""
         return id in self._nodes and bool(self._nodes[id].children)
