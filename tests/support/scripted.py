@@ -34,13 +34,16 @@ SUMMARY = "A file was read and one was written."
 class Fault:
     """Goes wrong where `script` stands at `step`, `times` times.
 
-    A `status` is sent with `headers`; `drop` closes the connection before the head, after the first bytes of text, or
-    after the first complete tool use; `error_event` stands for the rest of the stream.
+    A `status` is sent with `headers`; `drop` closes the connection before the head, after the first bytes of text,
+    inside the arguments of the last tool use, or when all tool uses are complete; `error_event` stands for the rest of
+    the stream.
     """
 
     script: str
     step: int
-    what: Literal["status", "drop before head", "drop in text", "drop after tool use", "error event"]
+    what: Literal[
+        "status", "drop before head", "drop in text", "drop in tool use", "drop after tool use", "error event"
+    ]
     status: int = 500
     headers: str = ""
     times: int = 1
@@ -104,6 +107,7 @@ class Scripted(Provider):
             self.more_head = fault.headers
             return await self._send(served, writer, fault.status, dialect.error(fault.status, "a scripted failure"))
         reply = self._reply(dialect, request, script, number, step)
+        self._attempts[script.name, number] += fault is not None  # the next try says the same with other call ids
         if not dialect.streams(served.path, request):
             return await self._send(served, writer, 200, reply)
         await self._stream_events(served, writer, reply, _faulty(dialect, request, reply, fault))
@@ -154,6 +158,7 @@ class Scripted(Provider):
             error = {"type": kind, "code": kind, "message": "a scripted failure"}
             return await socket.send(json.dumps({"type": "error", "status": fault.status, "error": error}))
         reply = self._reply(dialect, request, script, number, step)
+        self._attempts[script.name, number] += fault is not None
         for event in _faulty(dialect, request, reply, fault):
             if event is None:
                 raise Dropped
@@ -192,7 +197,6 @@ class Scripted(Provider):
         found = next((f for f in self.faults if (f.script, f.step) == (script.name, number) and f.times > 0), None)
         if found is not None:
             found.times -= 1
-            self._attempts[script.name, number] += found.what not in ("status", "drop before head")
         return found
 
     more_head = ""
@@ -236,6 +240,10 @@ class Scripted(Provider):
         await writer.drain()
 
 
+# A piece of text; `"content"` with something in it, `"text"` without a type beside it (Gemini).
+_TEXT = (b'"text_delta"', b'"response.output_text.delta"', b'"delta": {"content": "', b'"parts": [{"text"')
+# A piece of a tool use's arguments.
+_ARGUMENTS = (b"input_json_delta", b"function_call_arguments.delta", b"custom_tool_call_input.delta", b'"arguments"')
 # What asks for a summary, in the last user message.
 _SUMMARIES = ("CONTEXT CHECKPOINT COMPACTION", "component that summarizes", "context summarization")
 
@@ -247,9 +255,26 @@ def _faulty(dialect: Dialect, request: Json, reply: Json, fault: Fault | None) -
     if fault.what == "error event":
         return [*events[: max(len(events) // 2, 1)], dialect.error_event("a scripted failure")]
     if fault.what == "drop in text":
-        return [*events[:3], None]
+        return [*events[: _behind_first_text(events)], None]
+    if fault.what == "drop in tool use":
+        return [*events[: _inside_last_arguments(events)], None]
     # All but the end: every tool use is complete, the terminal event is not there.
     return [*(event for event in events if not _is_terminal(event)), None]
+
+
+def _behind_first_text(events: list[bytes]) -> int:
+    """How many events tell the first piece of text in a reply."""
+    return next((at for at, event in enumerate(events, 1) if any(sign in event for sign in _TEXT)), 3)
+
+
+def _inside_last_arguments(events: list[bytes]) -> int:
+    """How many events tell all of a reply until somewhere in the arguments of its last tool use."""
+    pieces = [at for at, event in enumerate(events) if any(sign in event for sign in _ARGUMENTS)]
+    assert pieces, "no tool use of this reply comes in pieces"
+    first = pieces[-1]
+    while first - 1 in pieces:
+        first -= 1
+    return first + (pieces[-1] - first) // 2 + 1
 
 
 def _is_terminal(event: bytes) -> bool:

@@ -1,0 +1,100 @@
+"""What must hold of the record whatever the agent went through: nothing lost, nothing twice, the same tree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ocproxy.demo.provider import Served
+from tests.real_agents.stage import Stage, apply, recorded, reduced
+from tests.real_agents.work import files_of
+from tests.support.scripted import dialect_of, request_of
+
+Json = dict[str, Any]
+Said = list[tuple[str, ...]]
+CHANGES = ("write", "edit", "delete", "move")
+
+
+def replayed(stage: Stage[Any], *shown: Json) -> dict[str, bytes]:
+    """The starting tree with the applied events of these sessions, in the order in which they took place."""
+    tree = stage.copy_of_start("replayed")
+    events = [event for one in shown for event in one["file_events"]]
+    for event in sorted(events, key=lambda event: str(event["updated_at"] or event["created_at"])):
+        if event["status"] == "applied" and event["event_type"] in CHANGES:
+            assert event["diff"], event
+            apply(event["diff"], tree)
+    return files_of(tree)
+
+
+def assert_the_tree_is_told(stage: Stage[Any], *shown: Json) -> None:
+    assert replayed(stage, *shown) == files_of(stage.workdir)
+
+
+def assert_nothing_is_told_twice(*shown: Json) -> None:
+    """Of several sessions: no event of one is told in another, no call is asked for by two messages."""
+    events = [event for one in shown for event in one["file_events"]]
+    told = Counter((event["tool_use_id"], event["event_type"], event["file_path"]) for event in events)
+    assert {key: count for key, count in told.items() if count > 1} == {}
+    for one in shown:
+        used = Counter(part["id"] for part in parts_of(one, "tool_use"))
+        answered = Counter(part["tool_use_id"] for part in parts_of(one, "tool_result"))
+        assert [id for counts in (used, answered) for id, count in counts.items() if count > 1] == []
+
+
+def parts_of(shown: Json, kind: str) -> list[Json]:
+    return [part for message in shown["messages"] for part in message["parts"] if part["type"] == kind]
+
+
+def statuses(shown: Json, *types: str) -> list[tuple[str, str]]:
+    """(tool use, status) of the events of these types (all, where none is named), in order."""
+    found = [event for event in shown["file_events"] if not types or event["event_type"] in types]
+    return [(event["tool_use_id"], event["status"]) for event in found]
+
+
+def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Sequence[Served]) -> None:
+    """What the agent sent last, and what came back, are messages of the session, each once and in that order. Answers
+    that broke off may stand between, and be sent without the end that they came with."""
+    last = turns[-1]
+    dialect = dialect_of(last)
+    assert dialect and last.reply
+    wire = [*dialect.history(request_of(last)), dialect.said(last.reply)]
+    told = [_kept(recorded(message)) for message in shown["messages"]]
+    places = []
+    for message in wire:
+        role, said = _kept(reduced(message))
+        left = [at for at, (whose, _) in enumerate(told) if whose == role and at not in places]
+        whole = [at for at in left if told[at][1] == said]
+        begun = [at for at in left if role == "assistant" and told[at][1][: len(said)] == said]
+        places.append(next(iter(whole or begun), -1))
+    assert places == sorted(places) and places[0] >= 0, (places, [message["role"] for message in wire])
+
+
+def _kept(message: tuple[str, Said]) -> tuple[str, Said]:
+    """Thinking is not sent back as it came, and arguments are rewritten: calls count by id and name."""
+    role, blocks = message
+    return role, [block[:3] if block[0] == "tool_use" else block for block in blocks if block[0] != "reasoning"]
+
+
+def tries(turns: Sequence[Served]) -> list[int]:
+    """How many times each turn was asked for, by what the requests say: in the order of the first tries."""
+    counts: dict[str, int] = {}
+    for turn in turns:
+        dialect = dialect_of(turn)
+        assert dialect
+        asked = json.dumps([_kept(reduced(message)) for message in dialect.history(request_of(turn))])
+        counts[asked] = counts.get(asked, 0) + 1
+    return list(counts.values())
+
+
+def recorded_tries(shown: Json) -> list[int]:
+    """The same by the record: calls of one turn ask with the same message."""
+    asked = [call["request_message_id"] for call in shown["calls"] if call["kind"] == "main"]
+    return list(Counter(asked).values())
+
+
+def names_written(shown: Json) -> set[str]:
+    events = [event for event in shown["file_events"] if event["event_type"] in CHANGES]
+    return {Path(event["file_path"]).name for event in events if event["status"] == "applied"}
