@@ -122,7 +122,7 @@ class Generic:
     def kind(self, facts: CallFacts) -> CallKind:
         request = facts.request
         if request is None:
-            if facts.method == "HEAD":
+            if facts.method == "HEAD" or _is_refused_upgrade(facts):
                 return CallKind.PROBE
             is_models = facts.method == "GET" and facts.path.split("?")[0].rstrip("/").endswith("/models")
             return CallKind.MODELS if is_models else CallKind.OTHER
@@ -269,6 +269,11 @@ def first_line(text: str) -> str:
     """The first line of a text that says something, at most 300 characters: notes are for a table."""
     line = next((line.strip() for line in text.split("\n") if line.strip()), "")
     return line[:300]
+
+
+def _is_refused_upgrade(facts: CallFacts) -> bool:
+    """A WebSocket that a client of a known protocol asked for in vain: it has its answer, and no request in it."""
+    return facts.headers.get("upgrade", "").lower() == "websocket" and facts.reply is not None
 
 
 def _kind_by_fields(name: str, given: dict[str, Any]) -> EventType | None:

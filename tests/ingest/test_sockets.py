@@ -154,20 +154,22 @@ async def test_a_connection_without_a_call_is_told_itself(root: Path, store: Sto
     assert (call.status, call.kind, call.problems) == (101, "other", [])
 
 
-async def test_a_refused_upgrade_is_told(root: Path, store: Store) -> None:
+@pytest.mark.parametrize("status", [401, 404, 426])
+async def test_a_refused_upgrade_is_told_as_a_probe_with_its_status(root: Path, store: Store, status: int) -> None:
     (opening, *_) = load_run("usage_limit")
     writer = JournalWriter.open(root / "worker-0", Journal())
     number = writer.next_exchange()
     assert opening.request is not None
     opened = Opened(opening.request.encode(), "/v1/responses", "openai", "http://127.0.0.1:1", "127.0.0.1:2")
     writer.append(Kind.OPENED, number, msgspec.msgpack.encode(opened))
-    writer.append(Kind.RESPONSE_HEAD, number, b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n")
+    writer.append(Kind.RESPONSE_HEAD, number, b"HTTP/1.1 %d No\r\ncontent-length: 0\r\n\r\n" % status)
     writer.append(Kind.ENDED, number, msgspec.msgpack.encode(Ended(Outcome.COMPLETE)))
     writer.commit()
     writer.close()
     await Ingest(store, root).catch_up()
     (call,) = await store.calls()
-    assert (call.status, call.protocol, call.problems) == (426, "openai-responses", [])
+    assert (call.status, call.kind, call.protocol) == (status, "probe", "openai-responses")
+    assert call.problems == []
 
 
 async def test_behind_a_gap_nothing_is_guessed(root: Path, store: Store) -> None:
