@@ -203,6 +203,11 @@ class Agent(Shape):
         was said since by others than the model."""
         ...
 
+    def retold(self, messages: Sequence[Message], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+        """The results of `uses`, all tool uses of the last answer, in a request for a summary that tells the history as
+        text. They name the uses as their message does (`alias`, where there is one). None: it does not tell them so."""
+        ...
+
     def delegated(self, use: ToolUse) -> str | None:
         """The prompt with which a subagent's conversation begins, for agents that do not say whose a subagent is. None
         for a tool use that starts none."""

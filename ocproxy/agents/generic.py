@@ -224,6 +224,9 @@ class Generic:
     def results_in(self, parts: Sequence[Part], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
         return ()
 
+    def retold(self, messages: Sequence[Message], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+        return ()
+
     def delegated(self, use: ToolUse) -> str | None:
         if use.name.lower().replace("-", "_") not in _DELEGATING:
             return None

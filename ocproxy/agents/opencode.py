@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ocproxy.agents import codex_patch, mcp_files, opencode_replace, patches, shapes
+from ocproxy.agents import codex_patch, mcp_files, opencode_replace, opencode_summary, patches, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
@@ -22,6 +22,7 @@ from ocproxy.model import (
     EventType,
     Identity,
     Json,
+    Message,
     ModelRequest,
     Part,
     Status,
@@ -72,6 +73,7 @@ _FILE = re.compile(
     r"File has more lines[^\n]*|Output truncated [^\n]*)\)\n</(?:content|file)>",
     re.S,
 )
+_CUT = re.compile(r"\A<path>[^\n]*</path>\n<type>file</type>\n<content>\n.*\n\[truncated\]\Z", re.S)  # for a summary
 _FOLDER = re.compile(r"\A<path>[^\n]*</path>\n<type>directory</type>\n")
 _LINE = re.compile(r"\A\s*(\d{1,9})(?:: |\| )(.*)\Z", re.S)
 _CUT_LINE = re.compile(r"\.\.\.(?: \(line truncated to \d+ chars\))?\Z")
@@ -165,6 +167,9 @@ class Opencode(Generic):
             if isinstance(path, str) and _FILE.match(shown):
                 found.append((path, _read_answer(ToolUse("", "read", {"filePath": path}), shown)))
         return tuple(found)
+
+    def retold(self, messages: Sequence[Message], uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+        return opencode_summary.results(messages, uses)
 
     def delegated(self, use: ToolUse) -> str | None:
         return None  # its subagents say themselves whose they are
@@ -266,6 +271,8 @@ def _read_answer(use: ToolUse, text: str) -> Answer:
     """The numbered lines of a file; a folder or an image has none."""
     size = len(text.encode("utf-8", "replace"))
     shown = _FILE.match(text)
+    if _CUT.match(text):
+        return Answer(Status.APPLIED, note="the result was cut")
     if shown is None:
         known = _FOLDER.match(text) or text.startswith(("Image read successfully", "PDF read successfully"))
         return Answer(Status.APPLIED if known else Status.UNKNOWN, output_bytes=size)

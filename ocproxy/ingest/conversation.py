@@ -50,6 +50,7 @@ class Conversation:
         self._call_ids = CallIds()
         self._items: dict[str, str] = {}  # the provider's id of a part -> its message
         self._cut: dict[str, str] = {}  # keys of answers that broke off inside a call, by `_again` of them
+        self._asking: tuple[str, tuple[ToolUse, ...]] | None = None  # the newest answer, and its uses without a result
         self._seq = 0
         self.size = _LEAST_SIZE  # memory that it takes, approximately: what of files is known came with its messages
 
@@ -76,6 +77,8 @@ class Conversation:
         placed = list(filter(_is_placed, messages))
         told = [msgspec.convert(message.parts, list[Part], strict=False) for message in placed]
         inherited = self.agent.inherited(told)
+        for message, parts in zip(placed, told, strict=True):
+            self._ask(message.id, message.role, parts)
         for message, parts in zip(placed[inherited:], told[inherited:], strict=True):
             self.ledger.take(message.role, parts, message.id, message.created_at)
 
@@ -112,6 +115,9 @@ class Conversation:
     def overhear(self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch) -> None:
         """Take of a history that is to be made shorter the results that are told nowhere else: of the calls that were
         under way. What follows them is no part of the conversation."""
+        if self._asking is not None and (told := self.agent.retold(messages, self._asking[1])):
+            self.hear([Message("user", told)], call_id, at, batch, self._asking[0])
+            return
         last = max((n for n, m in enumerate(messages) if any(isinstance(p, ToolResult) for p in m.parts)), default=None)
         first = message_key(self.agent, messages[0]) if messages else None
         if last is None or first is None or self._chain.child(None, first) is None:
@@ -230,8 +236,17 @@ class Conversation:
                 prompt = self.agent.delegated(use)
                 key = delegation_key(prompt) if prompt else None
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name, key))
+        self._ask(node.id, message.role, message.parts)
         if not is_inherited:
             batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
+
+    def _ask(self, message_id: str, role: str, parts: Sequence[Part]) -> None:
+        """Remember which calls are under way behind this message."""
+        if role == "assistant":
+            uses = tuple([part for part in parts if isinstance(part, ToolUse) and part.executor == "agent"])
+            self._asking = (message_id, uses) if uses else None
+        elif any(isinstance(part, ToolResult) for part in parts):
+            self._asking = None
 
 
 def _is_whole(part: Part) -> bool:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.real_agents.client import Client
+from ocproxy.demo.provider import Provider
+from ocproxy.demo.script import Script
+from tests.real_agents.client import Client, Variant
 from tests.real_agents.clients import variants
 from tests.real_agents.clients.claude_code import ClaudeCode
 from tests.real_agents.installation import AGENTS, Installation, NotDelivered, install
 from tests.real_agents.scenarios import OTHER, keep, place_of, table, worst
+from tests.real_agents.stage import Stage, staged
 
 Installed = Callable[[type[Client]], Installation]
+Manners = Callable[..., Provider]
+Scripts = Callable[[Path, Variant], Iterable[Script]]
+Opened = Callable[..., AbstractContextManager[Stage[Client]]]
 
 _BEGAN = time.time()
 _VERSIONS: dict[str, str] = {}
@@ -49,6 +58,24 @@ def installed() -> Installed:
         return installation
 
     return get
+
+
+@pytest.fixture
+def opened(installed: Installed, tmp_path: Path) -> Opened:
+    """Opens a stage for a variant of an agent, by its name, with more options of its client and other manners."""
+
+    @contextmanager
+    def open_(
+        name: str, scripts: Scripts, options: dict[str, str] | None = None, kind: Manners | None = None, **manners: Any
+    ) -> Iterator[Stage[Client]]:
+        (variant,) = [variant for variant in variants() if variant.name == name]
+        provider = partial(kind or variant.manners, **manners)
+        installation = installed(variant.client)
+        with staged(tmp_path, variant.client, installation, lambda w: scripts(w, variant), provider) as stage:
+            stage.agent.options = {**variant.options, **(options or {})}
+            yield stage
+
+    return open_
 
 
 @pytest.fixture(scope="session")

@@ -170,7 +170,7 @@ class Scripted(Provider):
         history = dialect.history(request)
         if (side := self.side(dialect, request, history)) is not None:
             return Script("side", (Step(text=side),)), 0, Step(text=side)
-        script = choose(self.scripts, history)
+        script = self.chosen(history)
         if script is None:
             return None
         number = step_of(script, history)
@@ -178,6 +178,10 @@ class Scripted(Provider):
         if step.calls and not dialect.tools(request):
             return Script("side", (Step(text=TITLE),)), 0, Step(text=TITLE)
         return script, number, step
+
+    def chosen(self, history: list[Json]) -> Script | None:
+        """The script that a conversation plays."""
+        return choose(self.scripts, history)
 
     def side(self, dialect: Dialect, request: Json, history: list[Json]) -> str | None:
         """The answer to a title, a summary or another side call that its words give away; None for all others."""

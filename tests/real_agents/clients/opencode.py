@@ -63,11 +63,11 @@ class Opencode(Client):
 
     def configure(self) -> None:
         name, model, behind = _PROVIDERS[self.options.get("provider", "anthropic")]
-        provider: Json = {"options": {"apiKey": KEY, "baseURL": self.base_url + behind}, "models": {model: {}}}
+        limits = {"context": 200_000, "output": 8_000}
+        options = {"apiKey": KEY, "baseURL": self.base_url + behind}
+        provider: Json = {"options": options, "models": {model: {"limit": limits}}}
         if name == "own":
-            limits = {"context": 200_000, "output": 8_000}
-            more = {"npm": "@ai-sdk/openai-compatible", "name": "Own"}
-            provider |= {**more, "models": {model: {"name": "Own", "limit": limits}}}
+            provider |= {"npm": "@ai-sdk/openai-compatible", "name": "Own"}
         settings = {
             "$schema": "https://opencode.ai/config.json",
             "autoupdate": False,
