@@ -347,6 +347,7 @@ class CallRow(msgspec.Struct, frozen=True):
     problems: list[Json] = []
     title: str | None = None  # that a title call found
     about: str | None = None  # how the session began that it is about, while that is not known
+    summary_key: str | None = None  # of a summary that it was answered with, which the session goes on from
 
 
 class GapRow(msgspec.Struct, frozen=True):

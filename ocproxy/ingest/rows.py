@@ -11,7 +11,8 @@ import msgspec
 from ocproxy.exchange import Kind
 from ocproxy.ingest.conversation import Conversation
 from ocproxy.ingest.interpret import Interpretation
-from ocproxy.model import CallRow, PromptRow, digest
+from ocproxy.model import CallKind, CallRow, PromptRow, Text, digest
+from ocproxy.sessions.summaries import summary_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Enough to recognise a session in a list; the message itself has it all.
@@ -70,6 +71,7 @@ def call_row(
         path=exchange.opened.target,
         kind=item.kind.value,
         about=subject(item) if session is None else None,
+        summary_key=_summary_key(item),
         title=item.agent.title(item.facts),
         status=item.status,
         outcome=item.outcome.value,
@@ -89,6 +91,12 @@ def call_row(
         problems=[msgspec.to_builtins(problem) for problem in item.problems],
         **_tokens(item),
     )
+
+
+def _summary_key(item: Interpretation) -> str | None:
+    reply = item.facts.reply if item.kind is CallKind.SUMMARY else None
+    texts = [part.text for part in reply.parts if isinstance(part, Text)] if reply else []
+    return summary_key("\n".join(texts))
 
 
 def _tokens(item: Interpretation) -> dict[str, Any]:

@@ -122,7 +122,7 @@ TOOL_USES = sa.Table(
 
 _OPTIONAL = (
     "run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash",
-    "stop_reason", "error", "title", "about",
+    "stop_reason", "error", "title", "about", "summary_key",
 )  # fmt: skip
 _TOKENS = ("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
 
@@ -149,6 +149,7 @@ CALLS = sa.Table(
     sa.Index("ix_calls_started_at", "started_at"),
     sa.Index("ix_calls_about", "about"),
     sa.Index("ix_calls_reply_id", "reply_id"),
+    sa.Index("ix_calls_summary_key", "summary_key"),
 )
 
 GAPS = sa.Table(

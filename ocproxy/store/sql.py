@@ -86,6 +86,7 @@ class SqlStore:
         places = ("parent_id", "depth", "key", "history", "call_id", "seq")
         placed = {name: _first_known(schema.MESSAGES.c[name], name) for name in places}
         named = {name: _first_known(event[name], name) for name in ("tool_use_id", "tool_name", "ordinal")}
+        told_later = ("session_id", "summary_key")
         outcome = ("status", "certainty", "diff", "exit_code", "output_bytes", "note", "updated_at", "destination")
         return [
             (schema.PROMPTS, batch.prompts, {}),
@@ -93,7 +94,7 @@ class SqlStore:
             (schema.MESSAGES, batch.messages, placed),
             (schema.TOOL_USES, batch.tool_uses, {}),
             (schema.FILE_EVENTS, batch.file_events, {**named, **{name: _taken(name) for name in outcome}}),
-            (schema.CALLS, batch.calls, {"session_id": _first_known(schema.CALLS.c.session_id, "session_id")}),
+            (schema.CALLS, batch.calls, {name: _first_known(schema.CALLS.c[name], name) for name in told_later}),
             (schema.GAPS, batch.gaps, {}),
             (schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
         ]
@@ -179,6 +180,12 @@ class SqlStore:
         table = schema.CALLS
         query = sa.select(table).where(table.c.reply_id == reply_id).order_by(table.c.started_at, table.c.id)
         return [_from_row(row, CallRow) for row in await self._all(query)]
+
+    async def calls_of_summaries(self, keys: Sequence[str], agent: str, run: str | None) -> list[CallRow]:
+        table = schema.CALLS
+        query = sa.select(table).where(table.c.agent_name == agent, table.c.run.is_not_distinct_from(run))
+        rows = await self._by_ids(query, table.c.summary_key, keys)
+        return sorted((_from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
 
     async def prompt(self, hash: str) -> PromptRow | None:
         rows = await self._all(sa.select(schema.PROMPTS).where(schema.PROMPTS.c.hash == hash))

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ocproxy.errors import StoreBusy, StoreError
@@ -175,6 +176,21 @@ async def test_tool_uses_and_histories_lead_to_their_session(store: Store) -> No
     assert await store.sessions_of_tool_uses(["t1"], "another", None) == {}
     matches = await store.matches_of_histories(["h-m1", "h-m2", "h-none"])
     assert sorted(matches) == [("h-m1", "s1", "m1", True, NOON), ("h-m2", "s1", "m2", False, NOON)]
+
+
+async def test_the_calls_that_were_answered_with_a_summary_are_found_by_it(store: Store) -> None:
+    replace = msgspec.structs.replace
+    calls = [
+        replace(call("c1"), summary_key="k1"),
+        replace(call("c2", None, NOON + timedelta(hours=1)), summary_key="k2"),
+        replace(call("c3"), summary_key="k1", run="a run"),
+        replace(call("c4"), summary_key="k1", agent_name="cline"),
+        call("c5"),
+    ]
+    await store.commit(Batch(sessions=[session("s1")], calls=calls))
+    assert await store.calls_of_summaries(["k2", "k1", "k3"], "claude-code", None) == [calls[0], calls[1]]
+    assert await store.calls_of_summaries(["k1"], "claude-code", "a run") == [calls[2]]
+    assert await store.calls_of_summaries([], "claude-code", None) == []
 
 
 async def test_a_follower_sees_every_change_once(store: Store) -> None:
