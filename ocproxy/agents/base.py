@@ -127,6 +127,13 @@ class News(msgspec.Struct, frozen=True):
     certainty: Certainty = "exact"
 
 
+class Flattened(msgspec.Struct, frozen=True):
+    """A conversation that a request holds as one text instead of as messages, since it is to be made shorter."""
+
+    texts: tuple[str, ...]  # beginnings of what users, models and tools said, in their order
+    before: str | None = None  # the summary of what was said before that
+
+
 class Agent(Shape):
     """One coding agent."""
 
@@ -150,6 +157,15 @@ class Agent(Shape):
 
     def about(self, facts: CallFacts) -> str | None:
         """The prompt that the session began with which a side call that names no session is about; None: not told."""
+        ...
+
+    def flattened(self, facts: CallFacts) -> Flattened | None:
+        """The conversation that a SUMMARY call is about, when it holds it as text; None when it does not, or not so."""
+        ...
+
+    def recap(self, messages: Sequence[Message]) -> int:
+        """How many messages at the beginning of a conversation the program wrote by itself, on both sides, to go on
+        from a summary. Only those after which an answer stands that no model gave need be told."""
         ...
 
     def key(self, message: Message) -> str | None:

@@ -14,15 +14,18 @@ from typing import Any
 
 import msgspec
 
-from ocproxy.agents import shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents import shapes, transcripts
+from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import names_of, system_text
 from ocproxy.agents.shapes import Shape
-from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Status, ToolResult, ToolUse
+from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Status, Text, ToolResult, ToolUse
 
 _TOOLS = {"read_files", "run_commands", "search_codebase", "spawn_agent"}
+_SUMMARIZE = "Summarize the provided coding session into a concise continuation note"
+_INPUT = re.compile(r"<user_input mode=\"\w+\">(.*?)</user_input>", re.S)
+_CUT = r"\n\.\.\.\[truncated \d+ chars\]\Z"
 _WORKDIR = re.compile(r"^4\. Working Directory: ([^\n]+?)[ \t]*$", re.M)
 _LINE = re.compile(r" *(\d{1,9}) \| (.*)", re.S)
 _EXIT = re.compile(r"\ACommand exited with code (-?\d{1,10})\b")
@@ -39,15 +42,27 @@ class Cline(Generic):
         request = facts.request
         if request is None:
             return False
-        return system_text(request).startswith("You are Cline, ") or names_of(request) >= _TOOLS
+        said = system_text(request)
+        return said.startswith(("You are Cline, ", _SUMMARIZE)) or names_of(request) >= _TOOLS
 
     def identity(self, facts: CallFacts) -> Identity:
         return self.tagged(Identity(self.name, workdir=_workdir(facts.request)), facts.tags)
 
     def kind(self, facts: CallFacts) -> CallKind:
         kind = super().kind(facts)
-        is_side = kind is CallKind.MAIN and facts.request is not None and not facts.request.tools
-        return CallKind.CHECK if is_side else kind
+        if kind is not CallKind.MAIN or facts.request is None or facts.request.tools:
+            return kind
+        return CallKind.SUMMARY if system_text(facts.request).startswith(_SUMMARIZE) else CallKind.CHECK
+
+    def flattened(self, facts: CallFacts) -> Flattened | None:
+        """One user message: what is wanted, the summary of what was before, and the conversation."""
+        if facts.request is None or self.kind(facts) is not CallKind.SUMMARY:
+            return None
+        asked = "\n".join(part.text for m in facts.request.messages for part in m.parts if isinstance(part, Text))
+        wanted, _, told = asked.partition("\n\nConversation:\n")
+        before = wanted.partition("\n\nPrevious summary:\n")[2]
+        said = transcripts.texts(_INPUT.sub(r"\1", told), "User|Bot|Tool result", _CUT)
+        return Flattened(said, before or None)
 
     def delegated(self, use: ToolUse) -> str | None:
         """The task of a subagent, with which its conversation begins."""

@@ -36,6 +36,7 @@ _WORKDIR = re.compile(
 )
 _REFERENCED = "\n--- Content from referenced files ---"
 _MENTIONED = re.compile(r"\nContent from @([^\n]+):\n")
+_GOT_IT = ("assistant", "Got it. Thanks for the additional context!")  # behind a summary; the program says it
 _SEARCHES = ("glob", "grep_search", "search_file_content", "list_directory")
 _PATTERNS = ("pattern", "include_pattern")
 _PLACES = ("dir_path", "path")
@@ -115,6 +116,9 @@ class GeminiCli(ByUserAgent):
             message = Message(message.role, tuple(once.values()))
         return super().key(message)
 
+    def recap(self, messages: Sequence[Message]) -> int:
+        return 2 if len(messages) > 1 and _GOT_IT == _plain(messages[1]) else 0
+
     def spoken(self, text: str) -> str:
         return "" if _CONTEXT.match(text) else text.strip()
 
@@ -184,6 +188,12 @@ def _texts(request: ModelRequest) -> str:
     """System prompt and last message: where side calls say what they want."""
     parts = [*request.system, *(request.messages[-1].parts if request.messages else ())]
     return "\n".join(part.text for part in parts if isinstance(part, Text))
+
+
+def _plain(message: Message) -> tuple[str, str] | None:
+    """Role and text of a message that is nothing but one text."""
+    only = message.parts[0] if len(message.parts) == 1 else None
+    return (message.role, only.text.strip()) if isinstance(only, Text) else None
 
 
 def _said(result: ToolResult) -> tuple[str, bool]:

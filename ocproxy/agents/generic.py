@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ocproxy.agents import editor_tools, mcp_files, patches, shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, News, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
     PATTERN,
@@ -135,6 +135,12 @@ class Generic:
 
     def title(self, facts: CallFacts) -> str | None:
         return None
+
+    def flattened(self, facts: CallFacts) -> Flattened | None:
+        return None
+
+    def recap(self, messages: Sequence[Message]) -> int:
+        return 0
 
     def key(self, message: Message) -> str | None:
         items = [item for part in message.parts if (item := self.part_key(part)) is not None]

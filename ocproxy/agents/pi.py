@@ -10,17 +10,22 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from ocproxy.agents import shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents import shapes, transcripts
+from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.agents.offered import system_text
 from ocproxy.agents.shapes import Shape
-from ocproxy.model import CallKind, EventType, Identity, ModelRequest, Status, ToolResult, ToolUse
+from ocproxy.model import CallKind, EventType, Identity, ModelRequest, Status, Text, ToolResult, ToolUse
 
 _USER_AGENT = re.compile(r"\Api(?:/(\d[\w.+-]*))? \(")
 _PROMPT = "operating inside pi, a coding agent harness"
 _SUMMARIZE = "You are a context summarization assistant"
+_FLATTENED = re.compile(
+    r"\A(?:<conversation>\n(?P<old>.*)\n</conversation>|# Conversation\n(?P<new>.*)\n\n# Instructions\n)", re.S
+)
+_BEFORE = re.compile(r"\A\n\n<previous-summary>\n(.*)\n</previous-summary>\n", re.S)
+_CUT = r"\n\n\[\.\.\. \d+ more characters truncated\]\Z"
 _WORKDIR = re.compile(r"<cwd>\s*(?P<new>[^\n<]+?)\s*</cwd>|^Current working directory: (?P<old>[^\n]+?)[ \t]*$", re.M)
 
 _EXIT = re.compile(r"(?:\A|\n\n)Command exited with code (-?\d{1,10})\s*\Z")
@@ -77,6 +82,17 @@ class Pi(Generic):
         if kind is not CallKind.MAIN or facts.request is None or facts.request.tools:
             return kind
         return CallKind.SUMMARY if _SUMMARIZE in system_text(facts.request) else kind
+
+    def flattened(self, facts: CallFacts) -> Flattened | None:
+        """One user message: the conversation, the summary before it, and what is wanted."""
+        if facts.request is None or self.kind(facts) is not CallKind.SUMMARY:
+            return None
+        asked = "\n".join(part.text for m in facts.request.messages for part in m.parts if isinstance(part, Text))
+        if (told := _FLATTENED.match(asked)) is None:
+            return None
+        before = _BEFORE.match(asked[told.end() :])
+        said = transcripts.texts(told["old"] or told["new"] or "", "User|Assistant|Tool result", _CUT)
+        return Flattened(said, before[1] if before else None)
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
         return shapes.fitted(use, _SHAPES, self._actions)

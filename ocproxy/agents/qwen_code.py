@@ -8,6 +8,7 @@ subagent (`agent`) is a conversation of its own, which begins with the prompt; b
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,7 +17,18 @@ from ocproxy.agents.base import Action, Answer, CallFacts, Cell, CommandEnd, New
 from ocproxy.agents.by_user_agent import ByUserAgent
 from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
-from ocproxy.model import CallKind, EventType, Json, ModelRequest, Part, Status, Text, ToolResult, ToolUse
+from ocproxy.model import (
+    CallKind,
+    EventType,
+    Json,
+    Message,
+    ModelRequest,
+    Part,
+    Status,
+    Text,
+    ToolResult,
+    ToolUse,
+)
 
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
 _WORKDIR = re.compile(r"^I'm currently working in the directory: ([^\n]+?)[ \t]*$", re.M)
@@ -35,6 +47,10 @@ _ASKS = (
 _SUMMARIZE = "You are the component that summarizes a conversation"
 _MEMORY = "Managed memory has TWO directories."
 
+_GOT_IT = "Got it. Thanks for the additional context!"
+_RESTORED = re.compile(
+    r"\ARecently accessed file \(full current content embedded\):\n\n## ([^\n]+)\n\n(`{3,})\n(.*)\n\2\s*\Z", re.S
+)
 _PART = re.compile(r"\AShowing lines (\d+)-(\d+) of (\d+) total lines\.[^\n]*\n\n---\n\n")
 _CUT_LINE = "... [truncated]"
 _RAN = re.compile(r"\ACommand: .*?\nDirectory: [^\n]*\nOutput: ", re.S)
@@ -116,8 +132,18 @@ class QwenCode(ByUserAgent):
         title = next((said["title"] for said in given if isinstance(said.get("title"), str)), "")
         return title.strip() or None
 
+    def recap(self, messages: Sequence[Message]) -> int:
+        """The summary is answered by the program, not by the model."""
+        said = messages[1] if len(messages) > 1 else None
+        return 2 if said and said.role == "assistant" and said.parts == (Text(_GOT_IT),) else 0
+
     def spoken(self, text: str) -> str:
         return _REMINDER.sub("", text).strip() if "<system-reminder>" in text else text.strip()
+
+    def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
+        """Files that are shown again, as they are on the disk, after the history was made shorter."""
+        found = [_RESTORED.match(part.text) for part in parts if isinstance(part, Text)]
+        return tuple((one[1], _shown(one[3])) for one in found if one)
 
     def delegated(self, use: ToolUse) -> str | None:
         """The prompt of a subagent, with which its conversation begins."""
@@ -227,6 +253,17 @@ def _ran(text: str, size: int) -> Answer:
     signal = f"ended by signal {ending['signal']}" if ending["signal"] not in ("", "(none)") else None
     status = Status.APPLIED if code == 0 and error is None else Status.FAILED
     return Answer(status, exit_code=code, output_bytes=size, note=error or signal)
+
+
+def _shown(content: str) -> Answer:
+    """A whole file, as it is."""
+    lines = content.split("\n")
+    is_ended = lines[-1] == ""
+    if is_ended:
+        lines.pop()
+    size = len(content.encode("utf-8", "replace"))
+    numbered = tuple(enumerate(lines, 1))
+    return Answer(Status.APPLIED, output_bytes=size, lines=numbered, whole=True, final_newline=is_ended)
 
 
 def _read(text: str, size: int) -> Answer:

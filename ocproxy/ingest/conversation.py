@@ -92,17 +92,29 @@ class Conversation:
         """Whether it has a message."""
         return self._seq > 0
 
+    def begins_with(self, messages: Sequence[Message]) -> bool:
+        """Whether it has a message in the place of the first of these, which is a known one."""
+        first = next((key for message in messages if (key := self._key(message)) is not None), None)
+        return first is not None and self._chain.child(None, first) is not None
+
     def is_answered(self, message_id: str) -> bool:
         """Whether another message follows the message."""
         return self._chain.is_followed(message_id)
 
     def hear(
-        self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch, after: str | None = None
+        self,
+        messages: Sequence[Message],
+        call_id: str,
+        at: datetime,
+        batch: Batch,
+        after: str | None = None,
+        *,
+        is_anew: bool = False,
     ) -> str | None:
         """Take the history that a request sent, from the message `after` on (None: all of it). New messages go into
-        `batch`. Returns the id of its last message."""
+        `batch`. `is_anew`: its first message stands for a longer history. Returns the id of its last message."""
         kept = self._parted(messages, after)
-        steps = self._chain.walk([key for _, key in kept], after)
+        steps = self._chain.walk([key for _, key in kept], after, is_anew=is_anew)
         inherited = self.agent.inherited([message.parts for message, _ in kept]) if after is None else 0
         for number, ((message, _), step) in enumerate(zip(kept, steps, strict=True)):
             if step.is_new:

@@ -13,6 +13,7 @@ from ocproxy.ingest.conversation import Conversation, is_conversation, message_k
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
+from ocproxy.ingest.summaries import Summaries, claimed
 from ocproxy.ingest.uncommitted import Uncommitted
 from ocproxy.model import (
     Batch,
@@ -34,8 +35,9 @@ from ocproxy.sessions.linker import (
     link_by_evidence,
     link_identified,
     link_to_delegator,
+    link_to_summarised,
 )
-from ocproxy.store.base import HistoryMatch, Store
+from ocproxy.store.base import Store
 
 # Sessions held in memory. An evicted one is folded again from the database when its next call comes.
 _SESSIONS_HELD = 128
@@ -61,6 +63,7 @@ class Recorder:
         self._ahead: set[str] = set()  # sessions in memory that are ahead of the store
         self._uncommitted = Uncommitted()
         self._strays = Strays(store)
+        self._summaries = Summaries(store, self._uncommitted, self._fitting)
 
     def committed(self) -> None:
         """The batch is in the store."""
@@ -87,7 +90,7 @@ class Recorder:
         """Add the rows of one exchange to `batch`. Raises StoreBusy or StoreError with `batch` as it was; what is held
         may be ahead of it then (see `forget`)."""
         before = await self._answered(item)
-        link = await self._link(item, before) or await self._link_stray(item)
+        link = await self._link(item, before) or await self._link_aside(item, batch)
         session = parent = None
         if link is not None:
             parent = await self._open(link.parent_id, item) if link.parent_id else None
@@ -100,16 +103,18 @@ class Recorder:
             was = session.row
             self._update(session, item, link, part)
             if was.prompt is None:
-                claimed, strays = await self._strays.claim(session.row)
-                session.update(claimed)
-                part.sessions[-1] = claimed
+                row, strays = await self._strays.claim(session.row)
+                session.update(row)
+                part.sessions[-1] = row
                 part.calls += strays
             if session.is_begun and session.row.workdir != was.workdir:
                 about = [row for row in batch.messages if row.session_id == link.session_id]
                 session.refold([*await self._store.messages(link.session_id), *about])
             if before is not None and before.session_id != link.session_id:
                 before = None  # the request itself names another session
-            asked, said = self._converse(session, item, part, before)
+            summaries = await self._begun_anew(session, item) if before is None else []
+            part.calls += claimed(summaries, link.session_id)
+            asked, said = self._converse(session, item, part, before, is_anew=bool(summaries))
         if before is None and item.facts.request and item.facts.request.continues is not msgspec.UNSET:
             item = _without_past(item)
         prompt = prompt_row(item)
@@ -126,10 +131,31 @@ class Recorder:
 
     # --- which session
 
-    async def _link_stray(self, item: Interpretation) -> Link | None:
-        """The session that a call which names none is about, by the prompt that it carries."""
+    async def _link_aside(self, item: Interpretation, batch: Batch) -> Link | None:
+        """The session that a side call which names none is about: by the history that it holds, as messages or as
+        text, or by the prompt that it carries."""
+        request = item.facts.request
+        if request is not None and not is_conversation(item.kind):
+            evidence = _evidence(item, request)
+            known = await self._known(evidence, item) if evidence.answered else []
+            if (link := link_by_evidence(evidence, known, {}, new_id="")).how == "history":
+                return link
+        if item.kind is CallKind.SUMMARY:
+            about = await self._summaries.session_of(item, batch.messages)
+            given = {call.session_id for call in await self._summaries.told_in(item) if call.session_id}
+            if about is not None or len(given) == 1:
+                return Link(about or given.pop(), "summary")
         found = await self._strays.session_of(item, [held.row for held in self._held.values()])
         return Link(found, "prompt") if found else None
+
+    async def _begun_anew(self, session: Conversation, item: Interpretation) -> list[CallRow]:
+        """The calls that were answered with a summary from which the request goes on, in a branch of its own."""
+        request = item.facts.request
+        is_told = request is None or not is_conversation(item.kind) or not session.is_begun
+        if is_told or request is None or session.begins_with(request.messages):
+            return []
+        calls = await self._summaries.told_in(item)
+        return [call for call in calls if call.session_id in (None, session.row.id)]
 
     async def _answered(self, item: Interpretation) -> CallRow | None:
         """The call, stored or about to be, whose reply the request continues, or asks for once more."""
@@ -151,21 +177,15 @@ class Recorder:
         if link is not None or request is None or not is_conversation(item.kind):
             return link
         evidence = _evidence(item, request)
-        known = await self._matches(evidence)
-        fitting = await self._fitting({match.session_id for match in known}, item)
-        link = link_by_evidence(
-            evidence,
-            [Known(match.history, match.session_id, match.answered) for match in known if match.session_id in fitting],
-            await self._users(evidence.tool_use_ids, item),
-            new_id=item.exchange.call_id,
-        )
+        known = await self._known(evidence, item)
+        users = await self._users(evidence.tool_use_ids, item)
+        link = link_by_evidence(evidence, known, users, new_id=item.exchange.call_id)
+        if link.how == "new":
+            summaries = await self._summaries.told_in(item)
+            link = link_to_summarised(link, {call.session_id for call in summaries if call.session_id})
         if link.how == "new" and evidence.answered == 0:
-            begun = (
-                [match.session_id for match in known if match.history == evidence.histories[-1]]
-                if evidence.histories
-                else []
-            )
-            for session_id in dict.fromkeys(reversed([id for id in begun if id in fitting])):
+            begun = [match.session_id for match in known if match.history in evidence.histories[-1:]]
+            for session_id in dict.fromkeys(reversed(begun)):
                 if await self._broke_off(session_id, item):
                     return Link(session_id, "retry")
             link = link_to_delegator(link, await self._delegators(item, request))
@@ -183,16 +203,18 @@ class Recorder:
             and all(call.ended_at <= at and (call.error or call.outcome != Outcome.COMPLETE) for call in tries)
         )
 
-    async def _matches(self, evidence: Evidence) -> list[HistoryMatch]:
-        """The messages, stored or about to be, that this history passes through, oldest first. What is held knows best
-        of answers."""
+    async def _known(self, evidence: Evidence, item: Interpretation) -> list[Known]:
+        """The messages, stored or about to be, that this history passes through, oldest first, of sessions that the
+        call may continue. What is held knows best of answers."""
         matches = await self._store.matches_of_histories(evidence.histories)
         matches += [match for history in evidence.histories for match in self._uncommitted.histories.get(history, [])]
-        known: list[HistoryMatch] = []
+        fitting = await self._fitting({match.session_id for match in matches}, item)
+        known: list[Known] = []
         for match in sorted(matches, key=lambda match: (match.created_at, match.message_id)):
             held = self._held.get(match.session_id)
             answered = match.answered or (held is not None and held.is_answered(match.message_id))
-            known.append(match._replace(answered=answered))
+            if match.session_id in fitting:
+                known.append(Known(match.history, match.session_id, answered))
         return known
 
     async def _users(self, ids: Sequence[str], item: Interpretation) -> dict[str, set[str]]:
@@ -273,7 +295,7 @@ class Recorder:
         part.sessions.append(row)
 
     def _converse(
-        self, session: Conversation, item: Interpretation, part: Batch, before: CallRow | None
+        self, session: Conversation, item: Interpretation, part: Batch, before: CallRow | None, *, is_anew: bool
     ) -> tuple[str | None, str | None]:
         """Add the call's messages and events, behind those of the call `before`. Returns the ids of the request's last
         message and of the reply's."""
@@ -288,7 +310,7 @@ class Recorder:
             return None, None
         elif is_conversation(item.kind):
             after = (before.message_id or before.request_message_id) if before else None
-            asked = session.hear(request.messages, exchange.call_id, at, part, after)
+            asked = session.hear(request.messages, exchange.call_id, at, part, after, is_anew=is_anew)
         else:
             return None, None
         if reply is None:
@@ -321,12 +343,16 @@ def _prompt_keys(item: Interpretation, request: ModelRequest) -> list[str]:
 def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
     kept: list[Message] = []
     keys: list[str] = []
-    for message in request.messages:
+    answers: list[int] = []
+    recap = item.agent.recap(request.messages)
+    for number, message in enumerate(request.messages):
         key = message_key(item.agent, message)
         if key is not None:
             kept.append(message)
             keys.append(key)
-    answers = [n for n, message in enumerate(kept, 1) if message.role == "assistant"] or [0]
+            if message.role == "assistant" and number >= recap:
+                answers.append(len(kept))
+    answers = answers or [0]
     results = [part for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
     ids = [part.alias or part.tool_use_id for part in results[:_RESULTS_ASKED]]
     return Evidence(histories(keys), answers[0], answers[-1], ids)

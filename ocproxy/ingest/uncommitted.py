@@ -17,6 +17,7 @@ class Uncommitted:
         self.histories: defaultdict[str, list[HistoryMatch]] = defaultdict(list)  # history -> messages
         self.replies: defaultdict[str, list[CallRow]] = defaultdict(list)  # reply id -> calls
         self.calls: defaultdict[str, list[CallRow]] = defaultdict(list)  # session -> its calls
+        self.summaries: defaultdict[str, list[CallRow]] = defaultdict(list)  # key of a summary -> calls
 
     def note(self, part: Batch) -> None:
         """Remember the rows of one call."""
@@ -30,10 +31,12 @@ class Uncommitted:
         for call in part.calls:
             if call.reply_id:
                 self.replies[call.reply_id].append(call)
+            if call.summary_key:
+                self.summaries[call.summary_key].append(call)
             if call.session_id:
                 self.calls[call.session_id].append(call)
 
     def clear(self) -> None:
         """All of it is in the store, or given up."""
-        for table in (self.uses, self.delegated, self.histories, self.replies, self.calls):
+        for table in (self.uses, self.delegated, self.histories, self.replies, self.calls, self.summaries):
             table.clear()

@@ -73,8 +73,9 @@ class Chain:
         """Whether another message follows the message `id`."""
         return id in self._nodes and bool(self._nodes[id].children)
 
-    def walk(self, keys: Sequence[str], start: str | None = None) -> list[Step]:
+    def walk(self, keys: Sequence[str], start: str | None = None, *, is_anew: bool = False) -> list[Step]:
         """Follow the messages with these keys from the node `start` (None: the beginning), adding what is not known.
+        `is_anew`: the first message stands for what was there before, and is no altered form of it.
 
         Where a message is not known, one message of lookahead decides between four cases: the agent altered an old
         message (its successor is known: it is taken for the known one), left one out (the message is a known
@@ -85,7 +86,7 @@ class Chain:
         at = start
         for index, key in enumerate(keys):
             following = keys[index + 1] if index + 1 < len(keys) else None
-            known = self._known(at, key, following)
+            known = self._known(at, key, following if index or not is_anew else None)
             if known is None:
                 steps.append(Step(self._put(None, at, key, None), True))
             else:

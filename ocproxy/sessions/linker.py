@@ -2,8 +2,9 @@
 
 In order: our own tags and the agent's own session id (one id, because a tag overrides it in `Agent.identity`), the id
 of a reply that the request says it continues, the continuation of a known history that includes an answer, tool
-results whose call ids we handed on to one session only, the retry of a first request that was never answered, and only
-then a new session. Never the first message alone: two agents with the same prompt are two sessions.
+results whose call ids we handed on to one session only, the retry of a first request that was never answered, a summary
+in the place of a history, which one session only was given, and only then a new session. Never the first message alone:
+two agents with the same prompt are two sessions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 
 from ocproxy.model import Certainty, Identity, digest
 
-How = Literal["identity", "reply", "history", "tool use", "retry", "prompt", "new"]
+How = Literal["identity", "reply", "history", "tool use", "retry", "summary", "prompt", "new"]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """What a call without an identity shows of its past."""
 
     histories: Sequence[str]  # digest behind each message, oldest first
-    first_answer: int  # how many of the messages stand at or before the first assistant message; 0 = a first request
+    first_answer: int  # how many of the messages stand at or before a model's first answer; 0 = a first request
     answered: int  # the same of the last assistant message
     tool_use_ids: Sequence[str]  # of the tool results in the request, newest first
 
@@ -85,6 +86,12 @@ def link_by_evidence(
             if not message.answered:
                 return Link(message.session_id, "retry")
     return Link(new_id, "new")
+
+
+def link_to_summarised(link: Link, summarised: Collection[str]) -> Link:
+    """A new conversation that begins with the summary which one session was given is that one, in another branch.
+    `summarised`: the sessions that were given it; where there are several, it says nothing."""
+    return Link(next(iter(summarised)), "summary") if link.how == "new" and len(summarised) == 1 else link
 
 
 def link_to_delegator(link: Link, delegators: Sequence[str]) -> Link:

@@ -119,3 +119,14 @@ def test_another_way_that_comes_to_the_same_word_goes_on_by_itself() -> None:
     found, new = walk(chain, "task plan no other-plan yes other-done")
     assert new == [False, False, True, True, True, True]
     assert len(set(found)) == 6
+
+
+def test_a_message_that_stands_for_what_was_there_is_no_altered_form_of_it() -> None:
+    chain = Chain("s")
+    (task, plan, *_) = chain.walk(["task", "plan", "done"])
+    (altered, *_) = chain.walk(["task!", "plan", "done"])
+    (summary, kept, _) = chain.walk(["summary", "plan", "done"], is_anew=True)
+    assert altered.node.id == task.node.id
+    assert (summary.is_new, kept.is_new, kept.node.parent) == (True, True, summary.node.id)
+    assert kept.node.id != plan.node.id
+    assert [step.is_new for step in chain.walk(["summary", "plan", "done"])] == [False] * 3

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ocproxy.model import Identity
-from ocproxy.sessions.linker import Evidence, Known, link_by_evidence, link_identified, session_key
+from ocproxy.sessions.linker import (
+    Evidence,
+    Known,
+    Link,
+    link_by_evidence,
+    link_identified,
+    link_to_summarised,
+    session_key,
+)
 
 FIRST = Evidence(histories=["h1"], first_answer=0, answered=0, tool_use_ids=[])
 LATER = Evidence(histories=["h1", "h2", "h3"], first_answer=2, answered=2, tool_use_ids=["t2", "t1"])
@@ -60,3 +68,12 @@ def test_of_sessions_with_the_same_history_the_newest_that_waits_is_continued() 
 def test_a_call_id_of_several_sessions_links_nothing() -> None:
     assert link_by_evidence(LATER, [], {"t2": ["a", "b"]}, "new").session_id == "new"
     assert link_by_evidence(LATER, [], {"t2": ["a", "b"], "t1": ["a"]}, "new").session_id == "a"
+
+
+def test_a_new_conversation_that_begins_with_a_summary_is_the_session_that_was_given_it() -> None:
+    new = Link("new", "new")
+    assert link_to_summarised(new, {"mine"}) == Link("mine", "summary")
+    assert link_to_summarised(new, {"mine", "other"}) == new
+    assert link_to_summarised(new, set()) == new
+    known = Link("known", "history")
+    assert link_to_summarised(known, {"mine"}) == known

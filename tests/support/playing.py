@@ -126,7 +126,7 @@ def _gemini_body(client: Client, turns: Sequence[Json]) -> Json:
         names |= {use["id"]: use["name"] for use in _of(turn, "tool_use")}
         parts = [_gemini_part(block, names) for block in turn["content"]]
         contents.append({"role": "model" if turn["role"] == "assistant" else "user", "parts": parts})
-    tools = [{"functionDeclarations": [{"name": name} for name in client.tools]}]
+    tools = [{"functionDeclarations": [{"name": name} for name in client.tools]}] if client.tools else []
     return {"systemInstruction": {"parts": [{"text": client.system}]}, "tools": tools, "contents": contents}
 
 
