@@ -67,8 +67,9 @@ def link_by_evidence(
     """Link a call that names no session. `known` (oldest first) and `by_tool_use` are limited to sessions that it may
     belong to.
 
-    Where several sessions have the same history, the newest is meant whose end nobody has continued yet. A call id that
-    several sessions have (`call_0`) says nothing.
+    Where several sessions have the same history, the one is meant that was handed the call ids: keys leave out ids that
+    clients drop. Else it is the newest whose end nobody has continued yet. A call id that several sessions have
+    (`call_0`) says nothing.
     """
     by_history: dict[str, list[Known]] = {}
     for message in known:
@@ -76,8 +77,9 @@ def link_by_evidence(
     with_answer = evidence.histories[max(evidence.first_answer - 1, 0) : evidence.answered]
     for history in reversed(with_answer):
         if found := by_history.get(history):
-            waiting = [message for message in found if not message.answered]
-            return Link((waiting or found)[-1].session_id, "history")
+            meant = _handed(found, evidence.tool_use_ids, by_tool_use)
+            waiting = [message for message in meant if not message.answered]
+            return Link((waiting or meant)[-1].session_id, "history")
     for id in evidence.tool_use_ids:
         if len(sessions := by_tool_use.get(id, ())) == 1:
             return Link(next(iter(sessions)), "tool use")
@@ -92,6 +94,19 @@ def link_to_summarised(link: Link, summarised: Collection[str]) -> Link:
     """A new conversation that begins with the summary which one session was given is that one, in another branch.
     `summarised`: the sessions that were given it; where there are several, it says nothing."""
     return Link(next(iter(summarised)), "summary") if link.how == "new" and len(summarised) == 1 else link
+
+
+def _handed(
+    found: Sequence[Known], tool_use_ids: Sequence[str], by_tool_use: Mapping[str, Collection[str]]
+) -> Sequence[Known]:
+    """Of messages with the same history those in the session that alone was handed the newest such call id."""
+    if len({message.session_id for message in found}) > 1:
+        for id in tool_use_ids:
+            sessions = by_tool_use.get(id, ())
+            handed = [message for message in found if message.session_id in sessions]
+            if handed and len(sessions) == 1:
+                return handed
+    return found
 
 
 def link_to_delegator(link: Link, delegators: Sequence[str]) -> Link:

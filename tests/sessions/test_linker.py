@@ -65,6 +65,13 @@ def test_of_sessions_with_the_same_history_the_newest_that_waits_is_continued() 
     assert link_by_evidence(LATER, [Known("h2", "older", True), answered], {}, "new").session_id == "answered"
 
 
+def test_of_sessions_with_the_same_history_the_one_that_was_handed_the_call_ids_is_continued() -> None:
+    known = [Known("h2", "mine", False), Known("h2", "twin", False)]
+    assert link_by_evidence(LATER, known, {"t2": ["mine"]}, "new").session_id == "mine"
+    assert link_by_evidence(LATER, known, {"t2": ["gone"], "t1": ["mine"]}, "new").session_id == "mine"
+    assert link_by_evidence(LATER, known, {"t2": ["mine", "twin"]}, "new").session_id == "twin"
+
+
 def test_a_call_id_of_several_sessions_links_nothing() -> None:
     assert link_by_evidence(LATER, [], {"t2": ["a", "b"]}, "new").session_id == "new"
     assert link_by_evidence(LATER, [], {"t2": ["a", "b"], "t1": ["a"]}, "new").session_id == "a"
