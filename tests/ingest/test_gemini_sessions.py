@@ -166,7 +166,7 @@ async def test_two_agents_with_the_same_prompt_and_the_same_calls_are_two_sessio
 async def test_two_agents_with_the_same_prompt_and_the_same_first_call_are_told_apart_by_its_id(tmp_path: Path) -> None:
     """As two Gemini CLIs in one folder do: what they say differs only in ids, and both wait for their second turn."""
     turns = [[user("Go."), model(run("ls", id)), user(ran("a.py", id)), model(end)] for id, end in ("1A", "2B")]
-    first, second = map(lambda turn: chat(*turn), turns)
+    first, second = (chat(*turn) for turn in turns)
     messages, calls, _ = await told(tmp_path, [first[0], second[0], first[1], second[1]])
     assert [[message.content for message in session] for session in messages] == [
         ["Go.", None, "a.py", "A"],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ocproxy.demo.provider import Served
-from tests.real_agents.stage import Stage, apply, recorded, reduced
+from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced
 from tests.real_agents.work import files_of
 from tests.support.scripted import dialect_of, request_of
 
@@ -98,3 +98,23 @@ def recorded_tries(shown: Json) -> list[int]:
 def names_written(shown: Json) -> set[str]:
     events = [event for event in shown["file_events"] if event["event_type"] in CHANGES]
     return {Path(event["file_path"]).name for event in events if event["status"] == "applied"}
+
+
+def assert_the_messages_are_what_was_said(shown: Json, turns: Sequence[Served]) -> None:
+    """The messages of a session are what crossed the wire in these requests and their answers, once."""
+    assert _flat(map(recorded, shown["messages"])) == _flat(map(reduced, conversation(list(turns))))
+
+
+def _flat(messages: Iterable[tuple[str, Said]]) -> Said:
+    """Without the limits of messages, which some protocols draw otherwise than we do."""
+    return [(role, *block) for role, blocks in messages for block in blocks]
+
+
+def uses(shown: Json) -> list[str]:
+    """The tool uses that made events, each once, in order."""
+    return list(dict.fromkeys(event["tool_use_id"] for event in shown["file_events"]))
+
+
+def uses_of_short(*names: str) -> list[str]:
+    """All tool uses of the scripts `work.short` with these names."""
+    return [f"toolu_{name}_{place}" for name in names for place in ("s0_t0", "s1_t0", "s1_t1")]

@@ -1,4 +1,4 @@
-"""A terminal for agents that want to be looked at: a pseudo-terminal whose output is read and thrown away."""
+"""A terminal for agents that want to be looked at: a pseudo-terminal whose output is read, and that takes keys."""
 
 from __future__ import annotations
 
@@ -16,8 +16,23 @@ from pathlib import Path
 _ROWS, _COLUMNS = 40, 120
 
 
+class Screen(list[bytes]):
+    """What the program wrote until now."""
+
+    def __init__(self, terminal: int) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def type(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def shows(self, text: str) -> bool:
+        """Whether the program wrote this text in one piece."""
+        return text.encode() in b"".join(self)
+
+
 @contextmanager
-def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[list[bytes]]:
+def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Screen]:
     """Runs `command` while the block runs; the list grows with what it writes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
@@ -25,7 +40,7 @@ def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -
         command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
-    written: list[bytes] = []
+    written = Screen(ours)
 
     def read() -> None:
         # When the program ends, the terminal goes away under the reader: EIO on Linux.
