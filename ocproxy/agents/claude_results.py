@@ -34,10 +34,18 @@ _BACKGROUND = re.compile(
 _REJECTED = re.compile(
     r"\A(?:The user doesn't want to (?:proceed with this tool use|take this action right now)"
     r"|Permission (?:for this action|to use .{1,2000}?) (?:was|has been) denied|Permission to use \S+ denied by "
-    r"|Claude requested permissions to |This command requires approval|Auto mode could not evaluate this action"
+    r"|Claude requested permissions to |This command requires approval"
+    r"|Auto mode (?:could not evaluate this action|is unavailable: )"
+    r"|<tool_use_error>File is (?:in a directory that is denied by|covered by a \w+ deny rule in) your permission set"
+    r"|<tool_use_error>Error: No such tool available: \S+\. \S+ is disabled for this session"
     r"|\S+ operation blocked by hook|PreToolUse:\S+ hook "
     r"|\[Request interrupted by user)",
     re.S,
+)
+# Of a command: what it writes itself stands behind its exit code.
+_NOT_RUN = re.compile(
+    r"\A[^\n]{1,4000}(?:\b(?:needs|requires?) approval\b|was blocked\. For security, Claude Code may only "
+    r"|was blocked by a deny rule\b)"
 )
 _STAGED = "Not applied: "  # a settings file: a person must approve the change first
 _LOST = ("[Tool result missing due to internal error]",)
@@ -46,6 +54,7 @@ _MISSING = ("File does not exist", "<tool_use_error>File does not exist")
 _ALTERED = re.compile(r"The user modified your proposed (?:content|changes) before accepting (?:it|them)")
 _STALE = "(note: the file had been modified on disk since you last read it"
 _INSERTED = re.compile(r"\AInserted cell ([\w-]+) with ")
+_COMMANDS = ("Bash", "PowerShell")
 _NO_OUTPUT = "(Bash completed with no output)"
 
 
@@ -56,7 +65,7 @@ def answer(use: ToolUse, result: ToolResult) -> Answer:
     if use.name.startswith("mcp__"):
         return mcp_files.answer(use, text, status, _note(text))
     note = None if status is Status.APPLIED else _note(text)
-    if use.name in ("Bash", "PowerShell"):
+    if use.name in _COMMANDS:
         return _command_answer(text, status, note)
     if status is not Status.APPLIED:
         return Answer(status, note=note, missing=text.startswith(_MISSING))
@@ -86,7 +95,7 @@ def _status(use: ToolUse, result: ToolResult, text: str) -> Status:
         return Status.REJECTED
     if not result.is_error:
         return Status.APPLIED
-    if _REJECTED.match(text):
+    if _REJECTED.match(text) or (use.name in _COMMANDS and not _EXIT.match(text) and _NOT_RUN.match(text)):
         return Status.REJECTED
     return Status.UNKNOWN if text.startswith(_ABORTED) else Status.FAILED
 

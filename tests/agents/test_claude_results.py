@@ -80,6 +80,8 @@ def test_a_command_that_prints_such_words_left_with_code_zero(text: str) -> None
         "Permission for this action was denied by the Claude Code auto mode classifier. Reason: x",
         "Claude requested permissions to write to /x, but you haven't granted it yet.",
         "Auto mode could not evaluate this action and is blocking it for safety",
+        "Auto mode is unavailable: its safety check does not run for this session, so Bash was not run. Other …",
+        "PreToolUse:Write hook error: [echo 'not in this house' >&2; exit 2]: not in this house",
     ],
 )
 @pytest.mark.parametrize("tool", ["Bash", "Write", "Edit"])
@@ -87,6 +89,47 @@ def test_what_user_or_rules_refused_is_rejected(tool: str, text: str) -> None:
     answer = _answer(tool, text, True)
     assert (answer.status, answer.exit_code) == (Status.REJECTED, None)
     assert answer.note and text.startswith(answer.note)
+
+
+@pytest.mark.parametrize(
+    ("tool", "text"),
+    [
+        ("Read", "File is in a directory that is denied by your permission settings."),
+        ("Edit", "File is covered by a Read deny rule in your permission settings and cannot be edited."),
+        (
+            "Write",
+            "Error: No such tool available: Write. Write is disabled for this session, in subagents as well as here.",
+        ),
+    ],
+)
+def test_what_the_settings_forbid_is_rejected_though_it_looks_like_an_error(tool: str, text: str) -> None:
+    answer = _answer(tool, f"<tool_use_error>{text}</tool_use_error>", True)
+    assert answer == Answer(Status.REJECTED, note=text)
+
+
+ASKED = "rm in '/w/input.txt' needs approval. The path is inside the working directories for this session ('/w'), and …"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ASKED,
+        "This Bash command contains multiple operations. The following part requires approval: touch a",
+        "cd in '/' was blocked. For security, Claude Code may only change directories to the allowed working …",
+    ],
+)
+def test_a_command_that_nobody_approved_is_rejected(text: str) -> None:
+    assert _answer("Bash", text, True) == Answer(Status.REJECTED, note=text)
+
+
+def test_a_command_that_says_so_itself_has_failed() -> None:
+    answer = _answer("Bash", f"Exit code 1\n{ASKED}", True)
+    assert (answer.status, answer.exit_code) == (Status.FAILED, 1)
+
+
+def test_a_tool_that_is_not_there_has_failed() -> None:
+    text = "<tool_use_error>Error: No such tool available: Frobnicate</tool_use_error>"
+    assert _answer("Frobnicate", text, True).status is Status.FAILED
 
 
 def test_an_error_is_told_without_its_frame() -> None:
