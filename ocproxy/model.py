@@ -63,7 +63,8 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
     """The model asks for a tool. `input` is the parsed arguments; a freeform tool has {"input": text}.
 
     `complete` is False when the stream ended inside the arguments: `input` then holds {} and `raw` what came.
-    `executor` is "provider" for server tools (web search, code execution, MCP connector), else "agent".
+    `executor` is "provider" for server tools (web search, code execution, MCP connector), "other session" for what the
+    session that this one was forked from did, else "agent".
     Where `id` begins with `UNNAMED`, `alias` is the id that the provider gave, if it did; once stored, the other way
     round. A stored call has an alias too where the provider gave it the id of an earlier one (`call_0` in every reply).
     """
@@ -71,7 +72,7 @@ class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_use"):
     id: str
     name: str
     input: dict[str, Json]
-    executor: Literal["agent", "provider"] = "agent"
+    executor: Literal["agent", "provider", "other session"] = "agent"
     complete: bool = True
     raw: str | None = None
     extra: dict[str, Json] = {}
@@ -87,7 +88,7 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="tool_resu
     is_error: bool | None = None  # None: the wire does not say
     name: str | None = None
     content: Json = None
-    executor: Literal["agent", "provider"] = "agent"
+    executor: Literal["agent", "provider", "other session"] = "agent"
     extra: dict[str, Json] = {}
     alias: str | None = None
 

@@ -14,8 +14,8 @@ import msgspec
 from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
 from ocproxy.errors import Ambiguous, NotFound
-from ocproxy.files.derive import FileLedger
-from ocproxy.model import Json, MessageRow, Part, SessionRow
+from ocproxy.files.folding import ledger_of
+from ocproxy.model import Json, MessageRow, SessionRow
 from ocproxy.store.base import SessionSummary, Store
 
 JsonObject = dict[str, Any]
@@ -85,11 +85,7 @@ async def calls(store: Store, session_id: str | None = None, *, limit: int | Non
 async def diff(store: Store, session_id: str) -> SessionDiff:
     """The session's applied changes, to apply with `git apply` on its working folder as it was when it began."""
     row = (await _find(store, session_id)).row
-    ledger = FileLedger(row.id, row.workdir, _agent_of(row))
-    for message in await store.messages(row.id):
-        parts = msgspec.convert(message.parts, list[Part], strict=False)
-        ledger.take(message.role, parts, message.id, message.created_at)
-    found = ledger.session_diff()
+    found = ledger_of(row, _agent_of(row), await store.messages(row.id)).session_diff()
     return SessionDiff(found.text, list(found.notes))
 
 

@@ -46,6 +46,7 @@ class FileLedger:
         self._open: dict[str, tuple[ToolUse, list[tuple[Action, FileEvent]]]] = {}
         self._tracks: dict[str, Track] = {}
         self._overwritten: list[tuple[str, Track]] = []
+        self._inherits = False  # whether all that was taken so far is another session's
         self._assumed: set[str] = set()  # files that reads showed, but not whether they end in a newline
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
@@ -99,11 +100,29 @@ class FileLedger:
         """The events of one message: of the uses and results of the agent's own tools in it, in their order, and of
         what texts tell that no model wrote.
         """
+        if self._inherits:
+            self._begin_here()
+        return self._take(role, parts, message_id, at)
+
+    def inherit(self, role: str, parts: Sequence[Part], message_id: str, at: datetime) -> None:
+        """Take a message of the session that this one goes on from: it shows what files hold; what was done to them is
+        told there, and is no part of this session's diff."""
+        self._take(role, parts, message_id, at)
+        self._inherits = True
+
+    def _begin_here(self) -> None:
+        sheets = {name: track.disk.snapshot() for name, track in self._tracks.items()}
+        self._tracks = {name: Track(sheet, sheet) for name, sheet in sheets.items()}
+        self._overwritten, self._inherits = [], False
+        self._open.clear()
+        self._running.clear()
+
+    def _take(self, role: str, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
         events: list[FileEvent] = []
         for part in parts:
-            if isinstance(part, ToolUse) and part.executor == "agent":
+            if isinstance(part, ToolUse) and part.executor != "provider":
                 events += self.requested(part, message_id, at)
-            elif isinstance(part, ToolResult) and part.executor == "agent":
+            elif isinstance(part, ToolResult) and part.executor != "provider":
                 events += self.answered(part, at)
             elif isinstance(part, Text) and role != "assistant":
                 events += self._hear(self._agent.news(part, None), at)
@@ -117,6 +136,8 @@ class FileLedger:
 
     def session_diff(self) -> SessionDiff:
         """Everything that applied writes, edits, deletions and moves did, one diff for each file. See `composite`."""
+        if self._inherits:
+            self._begin_here()
         return compose(self._tracks, self._overwritten, self.workdir)
 
     # --- what is told beside results
@@ -150,7 +171,7 @@ class FileLedger:
     def _read_uses(self, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:
         """The events of tool uses that an answer's text holds. Its real ones may have their results in texts, too."""
         events: list[FileEvent] = []
-        real = [part for part in parts if isinstance(part, ToolUse) and part.executor == "agent"]
+        real = [part for part in parts if isinstance(part, ToolUse) and part.executor != "provider"]
         written = [msgspec.structs.replace(use, id=f"{message_id}/{use.id}") for use in self._agent.uses_in(parts)]
         for use in written:
             events += self.requested(use, message_id, at)

@@ -13,6 +13,7 @@ import msgspec
 
 from ocproxy.agents.base import Agent
 from ocproxy.files.derive import FileLedger
+from ocproxy.files.folding import count_inherited, ledger_of
 from ocproxy.model import (
     Batch,
     CallKind,
@@ -73,14 +74,11 @@ class Conversation:
 
     def refold(self, messages: Sequence[MessageRow]) -> None:
         """Tell the ledger everything anew: the working folder, which names of files are relative to, became known."""
-        self.ledger = FileLedger(self.row.id, self.row.workdir, self.agent)
         placed = list(filter(_is_placed, messages))
-        told = [msgspec.convert(message.parts, list[Part], strict=False) for message in placed]
-        inherited = self.agent.inherited(told)
-        for message, parts in zip(placed, told, strict=True):
-            self._ask(message.id, message.role, parts)
-        for message, parts in zip(placed[inherited:], told[inherited:], strict=True):
-            self.ledger.take(message.role, parts, message.id, message.created_at)
+        self.ledger = ledger_of(self.row, self.agent, placed)
+        last = next((row for row in reversed(placed) if row.role == "assistant" or _has_results(row)), None)
+        if last is not None:
+            self._ask(last.id, last.role, msgspec.convert(last.parts, list[Part], strict=False))
 
     def update(self, row: SessionRow) -> None:
         """Take what a call newly says of the session."""
@@ -115,7 +113,7 @@ class Conversation:
         `batch`. `is_anew`: its first message stands for a longer history. Returns the id of its last message."""
         kept = self._parted(messages, after)
         steps = self._chain.walk([key for _, key in kept], after, is_anew=is_anew)
-        inherited = self.agent.inherited([message.parts for message, _ in kept]) if after is None else 0
+        inherited = count_inherited(self.agent, [message.parts for message, _ in kept]) if after is None else 0
         for number, ((message, _), step) in enumerate(zip(kept, steps, strict=True)):
             if step.is_new:
                 self._store(message, step.node, call_id, at, batch, is_inherited=number < inherited)
@@ -249,7 +247,9 @@ class Conversation:
                 key = delegation_key(prompt) if prompt else None
                 batch.tool_uses.append(ToolUseRow(self.row.id, use.id, node.id, use.name, key))
         self._ask(node.id, message.role, message.parts)
-        if not is_inherited:
+        if is_inherited:
+            self.ledger.inherit(message.role, message.parts, node.id, at)
+        else:
             batch.file_events += self.ledger.take(message.role, message.parts, node.id, at)
 
     def _ask(self, message_id: str, role: str, parts: Sequence[Part]) -> None:
@@ -277,6 +277,10 @@ def _says_something(part: Part) -> bool:
 
 def _size_of(message: MessageRow) -> int:
     return _NODE_BYTES + len(repr(message.parts))  # repr: as long as the texts in it, and takes whatever they hold
+
+
+def _has_results(message: MessageRow) -> bool:
+    return any(part["type"] == "tool_result" for part in message.parts)
 
 
 def _is_placed(message: MessageRow) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from ocproxy.agents.catalog import agent_named
 from ocproxy.exchange import Outcome
 from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
+from ocproxy.ingest.forks import drawn_ids, with_marks
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
@@ -112,6 +113,8 @@ class Recorder:
                 session.refold([*await self._store.messages(link.session_id), *about])
             if before is not None and before.session_id != link.session_id:
                 before = None  # the request itself names another session
+            if link.how == "identity" and not session.is_begun:
+                item = await self._forked(item, link.session_id)
             summaries = await self._begun_anew(session, item) if before is None else []
             part.calls += claimed(summaries, link.session_id)
             asked, said = self._converse(session, item, part, before, is_anew=bool(summaries))
@@ -223,6 +226,16 @@ class Recorder:
         about = {id: self._uncommitted.uses.get(id, set()) for id in ids}
         fitting = await self._fitting(set().union(*about.values()), item)
         return {id: found.get(id, set()) | (about[id] & fitting) for id in ids}
+
+    async def _forked(self, item: Interpretation, session_id: str) -> Interpretation:
+        """The first call of a session, in which what another session did is marked."""
+        request = item.facts.request
+        if request is None or not is_conversation(item.kind):
+            return item
+        users = await self._users(drawn_ids(request), item)
+        foreign = {id for id, sessions in users.items() if sessions - {session_id}}
+        facts = msgspec.structs.replace(item.facts, request=with_marks(request, foreign))
+        return msgspec.structs.replace(item, facts=facts)
 
     async def _delegators(self, item: Interpretation, request: ModelRequest) -> list[str]:
         """The sessions, stored or about to be, one of whose tool uses gave away a prompt that begins this request."""
