@@ -95,10 +95,11 @@ class Codex(Generic):
         return title.strip() or None if isinstance(title, str) else None
 
     def inherited(self, messages: Sequence[Sequence[Part]]) -> int:
-        """Up to the message that tells a subagent that it is one. Calls that its parent still waits for stand before it
-        with answers of their own (`aborted`)."""
-        for number, parts in enumerate(messages):
-            if any(isinstance(part, Text) and part.text.startswith(_SPAWNED) for part in parts):
+        """Up to the message that tells a subagent that it is one: the last one, since a subagent's subagent was given
+        its parent's too. Calls that its parent still waits for stand before it with answers of their own (`aborted`).
+        """
+        for number in reversed(range(len(messages))):
+            if any(isinstance(part, Text) and part.text.startswith(_SPAWNED) for part in messages[number]):
                 return number
         return 0
 

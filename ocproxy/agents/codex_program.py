@@ -14,7 +14,7 @@ import msgspec
 
 from ocproxy.agents import mcp_files
 from ocproxy.agents.base import Action, Answer
-from ocproxy.agents.codex_results import Ran, command_answer
+from ocproxy.agents.codex_results import Ran, command_answer, is_rejected
 from ocproxy.agents.codex_script import Call, Print, Program, read_program
 from ocproxy.agents.codex_shell import actions_of, patch_actions
 from ocproxy.agents.codex_values import Partial, Result, Value, as_text, is_known
@@ -27,7 +27,7 @@ _HEAD = re.compile(
 )
 _ERROR = "Script error:\n"
 _PLACE = re.compile(r"\n\s+at exec_main\.mjs:(\d{1,7}):(\d{1,7})")
-_BAD_PATCH = "apply_patch verification failed: "
+_BAD_PATCH = ("apply_patch verification failed: ", "patch rejected: ")
 _COMPUTED = "worked out from a program: the value that it had when it ran is not in the recording"
 _EDIT = Action(EventType.EDIT)
 _PERHAPS = "the program may not have come to it"
@@ -202,7 +202,8 @@ class _Ends:
         if number in self._doubtful:
             is_sure = len(self._doubtful) == 1
             note = first_line(self._error or "") or None
-            return [Answer(Status.FAILED if is_sure else Status.UNKNOWN, note=note) for _ in group]
+            ended = Status.REJECTED if is_rejected(self._error or "") else Status.FAILED
+            return [Answer(ended if is_sure else Status.UNKNOWN, note=note) for _ in group]
         if number not in self._reached:
             status = Status.FAILED if call.certain else Status.UNKNOWN
             return [Answer(status, note=_NOT_REACHED) for _ in group]

@@ -55,6 +55,11 @@ def is_refused(text: str) -> bool:
     return _REFUSED.match(text) is not None
 
 
+def is_rejected(text: str) -> bool:
+    """Whether the user, or the policy that the user chose, forbade it."""
+    return _REJECTED.match(text) is not None
+
+
 def ran(text: str) -> Ran | None:
     """A result of the shell; None for any other text."""
     if found := _HEAD.match(text) or _OLDER_HEAD.match(text):
@@ -85,7 +90,7 @@ def answer(actions: tuple[Action, ...], text: str) -> Answer:
     size = len(text.encode("utf-8", "replace"))
     if _ABORTED.match(text):
         return Answer(Status.UNKNOWN, note=first_line(text))
-    if _REJECTED.match(text):
+    if is_rejected(text):
         return Answer(Status.REJECTED, note=first_line(text))
     if _REFUSED.match(text):
         return Answer(Status.FAILED, note=first_line(text))

@@ -51,6 +51,14 @@ def test_a_subagent_begins_behind_what_it_was_given_of_its_parents_talk() -> Non
         assert any(isinstance(p, ToolResult) and p.text == "aborted" for p in before)  # what its parent still waits for
 
 
+def test_a_subagents_subagent_begins_behind_what_both_were_given() -> None:
+    *_, child = (call.request for call in requests("codex_subagents"))
+    assert child
+    parts = [message.parts for message in child.messages]
+    own = AGENT.inherited(parts)
+    assert AGENT.inherited([*parts, *parts[own:]]) == len(parts)
+
+
 def test_a_terminal_session_warms_up_and_asks_for_a_title_in_a_thread_of_its_own() -> None:
     calls = requests("codex_terminal")
     assert [AGENT.kind(call) for call in calls] == [CallKind.PROBE, CallKind.PROBE, CallKind.TITLE, CallKind.MAIN]

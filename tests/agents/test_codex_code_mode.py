@@ -104,6 +104,15 @@ def test_a_syntax_error_says_that_nothing_was_run() -> None:
     assert code is None
 
 
+def test_a_patch_that_the_policy_forbids_is_rejected() -> None:
+    write = 'text(await tools.apply_patch("*** Begin Patch\\n*** Add File: a\\n+a\\n*** End Patch\\n"));'
+    why = "patch rejected: writing is blocked by read-only sandbox; rejected by user approval settings"
+    error = f"Script error:\n{why}"
+    assert _ended(write, error, head="Script failed") == [(Status.REJECTED, None)]
+    both = f'await tools.exec_command({{cmd: "x"}});\n{write}'
+    assert [status for status, _ in _ended(both, error, head="Script failed")] == [Status.UNKNOWN, Status.REJECTED]
+
+
 def test_what_a_program_prints_tells_the_exit_codes_and_nothing_else_does() -> None:
     both = 'const r = await tools.exec_command({cmd: "x"});\ntext(r.output);\ntext(r.exit_code);'
     assert _ended(both, "a\n", "3") == [(Status.FAILED, 3)]

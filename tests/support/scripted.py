@@ -155,13 +155,16 @@ class Scripted(Provider):
         fault = None if request.get("generate") is False else self._fault(script, number)
         if fault and fault.what == "status":
             kind = "usage_limit_reached" if fault.status == 429 else "server_error"
-            error = {"type": kind, "code": kind, "message": "a scripted failure"}
-            return await socket.send(json.dumps({"type": "error", "status": fault.status, "error": error}))
+            return await socket.send(_error_frame(fault.status, kind))
         reply = self._reply(dialect, request, script, number, step)
         self._attempts[script.name, number] += fault is not None
+        if fault and fault.what == "drop before head":
+            raise Dropped
         for event in _faulty(dialect, request, reply, fault):
             if event is None:
                 raise Dropped
+            if b'"type": "error"' in event:
+                return await socket.send(_error_frame(500, "server_error"))
             await socket.send(event.partition(b"data: ")[2].decode().strip())
         turn.status, turn.reply, turn.complete = 200, reply, True
 
@@ -250,6 +253,12 @@ _TEXT = (b'"text_delta"', b'"response.output_text.delta"', b'"delta": {"content"
 _ARGUMENTS = (b"input_json_delta", b"function_call_arguments.delta", b"custom_tool_call_input.delta", b'"arguments"')
 # What asks for a summary, in the last user message.
 _SUMMARIES = ("CONTEXT CHECKPOINT COMPACTION", "component that summarizes", "context summarization")
+
+
+def _error_frame(status: int, kind: str) -> str:
+    """An error as a message of a WebSocket: without its status Codex passes over it."""
+    error = {"type": kind, "code": kind, "message": "a scripted failure"}
+    return json.dumps({"type": "error", "status": status, "error": error})
 
 
 def _faulty(dialect: Dialect, request: Json, reply: Json, fault: Fault | None) -> Iterable[bytes | None]:

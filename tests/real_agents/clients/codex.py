@@ -25,13 +25,15 @@ _RESULT = "last-message.txt"
 
 class Codex(Client):
     """Options: `model`; `provider`: own (a custom provider: HTTP), builtin (WebSocket first) or chatgpt (a made-up
-    login: zstd bodies); `toml`, more lines of its configuration."""
+    login: zstd bodies); `sandbox`, the mode of its sandbox, which nobody is asked to leave (none: all is allowed);
+    `toml`, more lines of its configuration."""
 
     package = Package("codex", "npm", "@openai/codex", "codex", required=True)
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
         self.configure()
-        flags = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+        flags = ["--skip-git-repo-check"]
+        flags += [] if self.options.get("sandbox") else ["--dangerously-bypass-approvals-and-sandbox"]
         flags += ["--output-last-message", str(self.home / _RESULT)]
         return [str(self.installation.program), "exec", *arguments, *flags, prompt]
 
@@ -75,6 +77,8 @@ class Codex(Client):
         folder = self.home / ".codex"
         folder.mkdir(parents=True, exist_ok=True)
         lines = [f'model = "{self.options.get("model", "gpt-5.5")}"', "check_for_update_on_startup = false"]
+        if sandbox := self.options.get("sandbox"):
+            lines += ['approval_policy = "never"', f'sandbox_mode = "{sandbox}"']
         kind = self.options.get("provider", "own")
         if kind == "own":
             lines += ['model_provider = "own"', self.options.get("toml", ""), "[model_providers.own]", 'name = "own"']

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from tests.real_agents.client import KEY, Client, Finished, Variant
 from tests.real_agents.clients.codex import added, patch, updated
 from tests.real_agents.clients.codex import work as patch_work
 from tests.real_agents.installation import Package
+from tests.real_agents.opencode_server import OpencodeServer, serving
 from tests.real_agents.work import FieldTools, Tools, everything
 
 Json = dict[str, Any]
@@ -60,6 +62,11 @@ class Opencode(Client):
             "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
         }
+
+    def served(self) -> AbstractContextManager[OpencodeServer]:
+        """Its server, for what asks its user."""
+        self.configure()
+        return serving(self.installation.program, self.workdir, self.environment(), self.model)
 
     def configure(self) -> None:
         name, model, behind = _PROVIDERS[self.options.get("provider", "anthropic")]
