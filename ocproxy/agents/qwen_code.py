@@ -257,13 +257,14 @@ def _ran(text: str, size: int) -> Answer:
 
 def _shown(content: str) -> Answer:
     """A whole file, as it is."""
-    lines = content.split("\n")
-    is_ended = lines[-1] == ""
-    if is_ended:
-        lines.pop()
-    size = len(content.encode("utf-8", "replace"))
-    numbered = tuple(enumerate(lines, 1))
-    return Answer(Status.APPLIED, output_bytes=size, lines=numbered, whole=True, final_newline=is_ended)
+    lines = content.removesuffix("\n").split("\n") if content else []
+    return Answer(
+        Status.APPLIED,
+        output_bytes=len(content.encode("utf-8", "replace")),
+        lines=tuple(enumerate(lines, 1)),
+        whole=True,
+        final_newline=content.endswith("\n"),
+    )
 
 
 def _read(text: str, size: int) -> Answer:
