@@ -28,7 +28,9 @@ class NotDelivered(Exception):
 class Package:
     """What to install. `required`: the tests fail, and do not skip, when the registry does not deliver it.
 
-    `more` are packages beside it (an SDK's extras); `scripts` are npm packages whose install scripts may run.
+    `more` are packages beside it (an SDK's extras); `scripts` are npm packages whose install scripts may run. `before`
+    are older ones (`name@version`) of npm, newest first: one of them is taken when the latest cannot be installed,
+    because not all that it needs was published.
     """
 
     name: str  # of the agent, and of its folder
@@ -38,6 +40,7 @@ class Package:
     required: bool = False
     more: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     python: str = sys.executable
 
 
@@ -75,13 +78,26 @@ def _from_npm(package: Package, folder: Path) -> Installation:
     with _alone("node"):
         _npm_install(npm, AGENTS / "node", NODE, (), os.environ["PATH"])
     path = f"{AGENTS / 'node' / 'node_modules' / 'node' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    _npm_install(npm, folder, f"{package.package}@latest", package.scripts, path)
+    wanted = _newest_of(npm, folder, package, path)
     program = folder / "node_modules" / ".bin" / package.program
     if not program.exists():
-        raise NotDelivered(f"npm installed {package.package} without its program {package.program}")
-    manifest = json.loads((folder / "node_modules" / package.package / "package.json").read_text("utf-8"))
+        raise NotDelivered(f"npm installed {wanted} without its program {package.program}")
+    manifest = json.loads((folder / "node_modules" / wanted.rpartition("@")[0] / "package.json").read_text("utf-8"))
     node = subprocess.run(["node", "--version"], env={"PATH": path}, capture_output=True, text=True, check=True)
     return Installation(package.name, manifest["version"], f"Node {node.stdout.strip()}", program, path)
+
+
+def _newest_of(npm: str, folder: Path, package: Package, path: str) -> str:
+    """Installs the newest one that can be, and says which."""
+    *newer, last = f"{package.package}@latest", *package.before
+    for wanted in newer:
+        try:
+            _npm_install(npm, folder, wanted, package.scripts, path)
+        except NotDelivered:
+            continue
+        return wanted
+    _npm_install(npm, folder, last, package.scripts, path)
+    return last
 
 
 def _npm_install(npm: str, folder: Path, package: str, scripts: tuple[str, ...], path: str) -> None:

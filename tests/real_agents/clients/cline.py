@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def work(name: str, folder: Path, tools: Tools) -> Script:
 
 
 class Cline(Client):
+    """Option `window`: how many tokens it takes the model to hold."""
+
     package = Package("cline", "npm", "cline", "cline", scripts=("protobufjs",))
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
@@ -102,6 +105,11 @@ class Cline(Client):
             url,
         ]
         subprocess.run(command, cwd=self.workdir, env=self.environment(), check=True, capture_output=True, timeout=60)
+        if window := self.options.get("window"):
+            file = self.home / ".cline" / "data" / "settings" / "providers.json"
+            told = json.loads(file.read_text("utf-8"))
+            told["providers"]["openai-compatible"]["settings"]["contextWindow"] = int(window)
+            file.write_text(json.dumps(told), "utf-8")
 
 
 VARIANTS = [Variant("Cline", Cline, ClineTools(), "cline", "openai-chat", script=work)]

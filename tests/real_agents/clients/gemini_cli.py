@@ -35,12 +35,16 @@ class GeminiTools(FieldTools):
 
 
 class GeminiCli(Client):
+    """Option `threshold`: which part of the context it fills before it makes the history shorter."""
+
     package = Package("gemini-cli", "npm", "@google/gemini-cli", "gemini")
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
         folder = self.home / ".gemini"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "settings.json").write_text(json.dumps(_SETTINGS), "utf-8")
+        threshold = self.options.get("threshold")
+        model = {"model": {"compressionThreshold": float(threshold)}} if threshold else {}
+        (folder / "settings.json").write_text(json.dumps({**_SETTINGS, **model}), "utf-8")
         program = str(self.installation.program)
         return [program, "--skip-trust", "--yolo", "--model", "gemini-2.5-pro", *arguments, "--prompt", prompt]
 

@@ -37,9 +37,16 @@ class PiTools(FieldTools):
 
 
 class Pi(Client):
-    """Options: `api`, and the `path` of its base URL."""
+    """Options: `api`, and the `path` of its base URL; `reserve` and `keep`, how many tokens of its 200,000 it leaves
+    for an answer before it makes the history shorter, and how many it keeps then."""
 
-    package = Package("pi", "npm", "@mariozechner/pi-coding-agent", "pi")
+    package = Package(
+        "pi",
+        "npm",
+        "@earendil-works/pi-coding-agent",
+        "pi",
+        before=("@earendil-works/pi-coding-agent@0.87.1", "@mariozechner/pi-coding-agent@0.73.1"),
+    )
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
         folder = self.home / ".pi" / "agent"
@@ -47,6 +54,9 @@ class Pi(Client):
         provider = {"baseUrl": self.base_url + self.options["path"], "api": self.options["api"], "apiKey": KEY}
         models = {"providers": {"own": {**provider, "models": [_MODEL]}}}
         (folder / "models.json").write_text(json.dumps(models), "utf-8")
+        names = {"reserve": "reserveTokens", "keep": "keepRecentTokens"}
+        compaction = {names[name]: int(self.options[name]) for name in names if name in self.options}
+        (folder / "settings.json").write_text(json.dumps({"compaction": compaction}), "utf-8")
         return [str(self.installation.program), "--provider", "own", "--model", "a-model", *arguments, "-p", prompt]
 
     def continued(self) -> tuple[str, ...]:
