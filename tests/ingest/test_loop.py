@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ocproxy.ingest.recorder import Recorder
 from ocproxy.model import Batch
 from ocproxy.store import migrations
 from ocproxy.store.base import Store, open_store
-from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.conversations import Json, Relay, assistant, result, use, user
 from tests.support.stored import rows
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +61,34 @@ def work(relay: Relay, session: str | None = "one", turns: int = 4, tag: str = "
     relay.call(history, assistant("done"), session=session)
 
 
+def compact(relay: Relay) -> None:
+    """A conversation of pi, which names no session, made shorter twice: the first summary is of words that nobody
+    knows, and the calls that are kept behind it tell whose it is."""
+
+    def call(history: list[Json], reply: Json, **body: Any) -> None:
+        relay.finish(relay.begin(history, headers={"user-agent": "pi/1.6.0 (linux; x64)"}, **body), reply)
+
+    def summarise(told: str, answer: str, before: str = "") -> None:
+        asked = user(f"<conversation>\n{told}\n</conversation>{before}\n\nCreate a summary.")
+        call([asked], assistant(answer), system="You are a context summarization assistant.", tools=[])
+
+    first, second = (
+        f"## Goal\nThe {name} goal of these words.\n\n## State\nNothing is left." for name in ("old", "new")
+    )
+    ask, answer = use("t1", "read", path="/w/a.txt"), result("t1", "alpha\n", is_error=False)
+    call([user("do it")], assistant("I read.", ask))
+    summarise("[User]: words that nobody said", first)
+    kept = [
+        user(f"The history was compacted:\n\n<summary>\n{first}\n</summary>"),
+        assistant("I read.", ask),
+        user(answer),
+    ]
+    call(kept, assistant("done"))
+    earlier = f"\n\n<previous-summary>\n{first}\n</previous-summary>"
+    summarise("[Assistant]: I read.\n\n[Tool result]: alpha\n\n[Assistant]: done", second, earlier)
+    call([user(f"The history was compacted:\n\n<summary>\n{second}\n</summary>"), user("more")], assistant("no more"))
+
+
 async def test_a_conversation_becomes_one_session_with_each_message_once(
     root: Path, relay: Relay, store: Store
 ) -> None:
@@ -79,13 +107,16 @@ async def test_a_conversation_becomes_one_session_with_each_message_once(
     assert "@@ -1,2 +1,2 @@\n alpha\n-beta\n+BETA\n" in events[1].diff
 
 
-async def test_an_interruption_after_any_call_gives_the_same_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [work, compact])
+async def test_an_interruption_after_any_call_gives_the_same_rows(
+    tmp_path: Path, write: Callable[[Relay], None]
+) -> None:
     expected: dict[str, Any] | None = None
     for stop_after in (None, 0, 1, 2, 3, 4):
         folder = tmp_path / str(stop_after)
         relay = Relay(tmp_path / "journal" / "worker-0") if stop_after is None else None
         if relay is not None:
-            work(relay)
+            write(relay)
             relay.close()
         async with await open_store(f"sqlite:///{folder / 'ocproxy.db'}") as store:
             if stop_after is not None:
@@ -97,6 +128,8 @@ async def test_an_interruption_after_any_call_gives_the_same_rows(tmp_path: Path
             found = await rows(store)
         expected = expected or found
         assert found == expected
+        (session,) = found["sessions"]
+        assert {call.session_id for call in found["calls"]} == {session.id}
 
 
 async def test_ingesting_again_from_the_beginning_changes_nothing(root: Path, relay: Relay, store: Store) -> None:
