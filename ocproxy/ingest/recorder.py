@@ -14,7 +14,7 @@ from ocproxy.ingest.forks import drawn_ids, with_marks
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
-from ocproxy.ingest.summaries import Summaries, claimed
+from ocproxy.ingest.summaries import Summaries, claimed, given_to
 from ocproxy.ingest.uncommitted import Uncommitted
 from ocproxy.model import (
     Batch,
@@ -145,7 +145,7 @@ class Recorder:
                 return link
         if item.kind is CallKind.SUMMARY:
             about = await self._summaries.session_of(item, batch.messages)
-            given = {call.session_id for call in await self._summaries.told_in(item) if call.session_id}
+            given = given_to(await self._summaries.told_in(item))
             if about is not None or len(given) == 1:
                 return Link(about or given.pop(), "summary")
         found = await self._strays.session_of(item, [held.row for held in self._held.values()])
@@ -158,7 +158,7 @@ class Recorder:
         if is_told or request is None or session.begins_with(request.messages):
             return []
         calls = await self._summaries.told_in(item)
-        return [call for call in calls if call.session_id in (None, session.row.id)]
+        return calls if any(call.session_id in (None, session.row.id) for call in calls) else []
 
     async def _answered(self, item: Interpretation) -> CallRow | None:
         """The call, stored or about to be, whose reply the request continues, or asks for once more."""
@@ -184,8 +184,7 @@ class Recorder:
         users = await self._users(evidence.tool_use_ids, item)
         link = link_by_evidence(evidence, known, users, new_id=item.exchange.call_id)
         if link.how == "new":
-            summaries = await self._summaries.told_in(item)
-            link = link_to_summarised(link, {call.session_id for call in summaries if call.session_id})
+            link = link_to_summarised(link, given_to(await self._summaries.told_in(item)))
         if link.how == "new" and evidence.answered == 0:
             begun = [match.session_id for match in known if match.history in evidence.histories[-1:]]
             for session_id in dict.fromkeys(reversed(begun)):

@@ -22,7 +22,7 @@ from ocproxy.sessions.summaries import summary_keys, tells
 from ocproxy.store.base import Store
 
 # In how many messages at the beginning, and in how many of their texts, a summary is looked for.
-_MESSAGES_READ, _TEXTS_READ = 3, 20
+_MESSAGES_READ, _TEXTS_READ, _KEYS_ASKED = 3, 20, 2_000
 # How many sessions with the same beginning are compared with a flattened conversation.
 _COMPARED = 10
 
@@ -42,7 +42,8 @@ class Summaries:
         messages = item.facts.request.messages if item.facts.request else ()
         first = [message for message in messages[:_MESSAGES_READ] if message.role != "assistant"]
         texts = [part.text for message in first for part in message.parts if isinstance(part, Text)]
-        return await self._calls([key for text in texts[:_TEXTS_READ] for key in summary_keys(text)], item)
+        keys = [key for text in texts[:_TEXTS_READ] for key in summary_keys(item.agent.spoken(text))]
+        return await self._calls(keys[:_KEYS_ASKED], item)
 
     async def session_of(self, item: Interpretation, about: Sequence[MessageRow]) -> str | None:
         """The session that a call asks a summary of, when it holds the conversation as text, and no other session said
@@ -84,9 +85,23 @@ class Summaries:
         )
 
 
+def given_to(calls: Sequence[CallRow]) -> set[str]:
+    """The sessions that alone were given one of the summaries. A call without a session may be anybody's."""
+    owners = _by_key(calls).values()
+    return {id for group in owners if len({call.session_id for call in group}) == 1 and (id := group[0].session_id)}
+
+
 def claimed(calls: Sequence[CallRow], session_id: str) -> list[CallRow]:
-    """Those without a session, as calls of the one that goes on from them."""
-    return [msgspec.structs.replace(call, session_id=session_id) for call in calls if call.session_id is None]
+    """Those without a session, as calls of the one that goes on from them; not where two were answered alike."""
+    alone = [group[0] for group in _by_key(calls).values() if len(group) == 1]
+    return [msgspec.structs.replace(call, session_id=session_id) for call in alone if call.session_id is None]
+
+
+def _by_key(calls: Sequence[CallRow]) -> dict[str, list[CallRow]]:
+    found: dict[str, list[CallRow]] = {}
+    for call in calls:
+        found.setdefault(call.summary_key or "", []).append(call)
+    return found
 
 
 def _said(row: MessageRow) -> list[str]:

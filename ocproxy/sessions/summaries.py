@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 _LEAST = 30
 # How many lines of a program's own may stand before a summary, and how many paragraphs are looked at.
 _HEAD, _ENDS = 8, 200
+# Of a long prompt the rest is no summary: models are not given that many tokens for one.
+_MOST = 400_000
 
 _ALOUD = re.compile(r"<(analysis|scratchpad)>.*?</\1>", re.S)
 _TAG = re.compile(r"</?[A-Za-z][\w.-]*>")
@@ -33,7 +35,7 @@ def summary_key(text: str) -> str | None:
 
 def summary_keys(text: str) -> list[str]:
     """The keys of all summaries that a message may hold, whose text this is."""
-    lines = list(_lines(text))
+    lines = list(_lines(text[:_MOST]))
     ends = [at for at, (_, is_end) in enumerate(lines) if is_end][-_ENDS:]
     keys: list[str] = []
     for start in range(min(_HEAD, len(lines))):

@@ -201,6 +201,22 @@ async def test_a_summary_that_two_sessions_were_given_joins_nothing(stage: Stage
     assert filed == [row.id for row in told.sessions[:2]]
 
 
+async def test_a_summary_that_one_of_twins_was_given_joins_nothing(stage: Stage) -> None:
+    """Both said the same, so neither summary is known to be whose; one goes on from it with a call that is its own."""
+    agent = AGENTS["pi, chat"]
+    twins = [agent.story(id=id) for id in ("t1", "t2")]
+    for story in twins:
+        stage.play(agent.client, story)
+    for story in twins:
+        stage.call(agent.side(), agent.asks(story), assistant(summary()))
+    begun = agent.begins(summary())
+    stage.call(agent.client, [*begun, *twins[0][1:], user("again")], assistant("No."))
+    stage.call(agent.client, [*begun, user("and I?")], assistant("Yes."))
+    told = await stage.told()
+    assert [len(messages) for messages in told.messages] == [4 + 6, 4, 3]
+    assert [call.session_id for call in told.calls if call.kind == "summary"] == [None, None]
+
+
 async def test_a_summary_of_another_run_or_agent_links_nothing(stage: Stage) -> None:
     agent = AGENTS["pi, chat"]
     story = agent.story()
