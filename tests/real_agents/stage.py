@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from tests.real_agents.client import Client
 from tests.real_agents.installation import Installation
 from tests.real_agents.work import plant
 from tests.support.provider import provider_in_background
+from tests.support.record_corpus import name_of_test, note_of_test, record, stage_names
 from tests.support.recorder import Recorder
 from tests.support.scripted import Scripted, dialect_of, request_of
 
@@ -79,6 +81,10 @@ def staged(
         with recorder.serving():
             agent = client(installation, folder / "home", workdir, recorder.url)
             yield Stage(provider, recorder, agent, workdir, before)
+    if place := os.environ.get("RECORD_CORPUS"):  # see `tests.support.record_corpus`
+        test = os.environ["PYTEST_CURRENT_TEST"]
+        program = f"{installation.name} {installation.version}"
+        record(recorder.data, Path(place) / name_of_test(test), stage_names(folder), note_of_test(test), program)
 
 
 def conversation(turns: list[Served]) -> list[Json]:
