@@ -1,4 +1,6 @@
-"""Reads `tests/corpus/<protocol>/<case>/`: request.http and response.http as they crossed the wire, expected.json."""
+"""Reads `tests/corpus/<protocol>/<case>/`: request.http and response.http as they crossed the wire, expected.json; and
+the exchanges of whole sessions (`tests.support.sessions`), of which the session's file says what must be told.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from ocproxy.exchange import Ended, Exchange, Opened, Outcome, Position
 from ocproxy.model import Delta
 from ocproxy.protocols.base import Protocol
 from ocproxy.protocols.body import RequestBody, ResponseBody, request_body, response_body
+from tests.support import sessions
 
 PROTOCOLS: dict[str, Protocol] = registry.load("ocproxy.protocols", "PROTOCOL")
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -52,6 +55,22 @@ def load_case(plugin: str, folder: Path) -> Case:
     response_head, response = _split((folder / "response.http").read_bytes())
     exchange = make_exchange((request_head, request), (response_head, response))
     return Case(folder.name, folder, PROTOCOLS[plugin], exchange)
+
+
+def load_session_cases() -> list[Case]:
+    """The exchanges of all recorded sessions, but for WebSockets and what belongs to no protocol."""
+    found = [(name, exchange) for name in sessions.names() for exchange in sessions.load(name).as_exchanges()]
+    return [
+        Case(f"{name}-{number:02}", sessions.CORPUS / name, protocol, exchange)
+        for number, (name, exchange) in enumerate(found)
+        for protocol in PROTOCOLS.values()
+        if protocol.matches(*_asked(exchange))
+    ]
+
+
+def _asked(exchange: Exchange) -> tuple[str, str, dict[str, str]]:
+    head = request_body(exchange).head
+    return head.method, exchange.opened.target.partition("?")[0], head.fields
 
 
 def make_exchange(

@@ -1,6 +1,7 @@
 """Every protocol: its corpus decodes as expected however it is cut, and whatever comes never raises.
 
-A protocol brings `tests/corpus/<name of its module>/` and is taken in by itself.
+A protocol brings `tests/corpus/<name of its module>/` and is taken in by itself, and so are the exchanges of recorded
+sessions; what those say is held against `expected.json` by `tests/ingest/test_recorded_sessions.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 
 from ocproxy.model import ModelRequest
 from ocproxy.protocols.problems import MAX_PROBLEMS
-from tests.protocols.corpus import PROTOCOLS, Case, decode, load_cases, make_exchange
+from tests.protocols.corpus import PROTOCOLS, Case, decode, load_cases, load_session_cases, make_exchange
 
 CASES = [case for plugin in PROTOCOLS for case in load_cases(plugin)]
-CASE = st.sampled_from(CASES)
+OF_SESSIONS = load_session_cases()
+CASE = st.sampled_from(CASES + OF_SESSIONS)
 CONTENT_TYPES = ["", "application/json", "text/event-stream", "text/html"]
 # What a mutated JSON document may hold at any place.
 ODD = st.one_of(
@@ -33,8 +35,16 @@ ODD = st.one_of(
 )
 
 
-def each_case(function: Any) -> Any:
-    return pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.protocol.name}-{case.name}")(function)
+def each_of(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases, ids=lambda case: f"{case.protocol.name}-{case.name}")
+
+
+each_case = each_of(CASES)
+
+
+def cut(data: bytes, choice: st.DataObject) -> list[bytes]:
+    cuts = sorted(choice.draw(st.sets(st.integers(0, len(data)), max_size=30)))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def read_both(case: Case, request: bytes, response: bytes, status: int = 200, content_type: str = "") -> None:
@@ -69,19 +79,27 @@ def test_a_reply_cut_into_single_bytes_is_the_same_reply(case: Case) -> None:
 @settings(max_examples=25, deadline=None)
 @given(choice=st.data())
 def test_any_cutting_of_a_reply_gives_the_same_reply(case: Case, choice: st.DataObject) -> None:
+    assert decode(case, cut(case.response.data, choice)) == case.expected
+
+
+@each_of(OF_SESSIONS)
+@settings(max_examples=5, deadline=None)
+@given(choice=st.data())
+def test_an_exchange_of_a_session_decodes_alike_for_any_cutting(case: Case, choice: st.DataObject) -> None:
     data = case.response.data
-    cuts = sorted(choice.draw(st.sets(st.integers(0, len(data)), max_size=30)))
-    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    assert decode(case, pieces) == case.expected
+    whole = decode(case, [data])
+    assert whole["request_problems"] == whole["reply_problems"] == []
+    assert decode(case, [data[at : at + 1] for at in range(len(data))]) == whole
+    assert decode(case, cut(data, choice)) == whole
 
 
-@each_case
+@each_of(CASES + OF_SESSIONS)
 def test_a_case_says_where_it_comes_from(case: Case) -> None:
     text = (case.folder / "README").read_text("utf-8")
     assert ("Recorded: " in text) != ("not recorded" in text)
 
 
-@each_case
+@each_of(CASES + OF_SESSIONS)
 def test_only_one_protocol_takes_a_case_for_its_own(case: Case) -> None:
     head = case.request.head
     found = [name for name, other in PROTOCOLS.items() if other.matches(head.method, case.path, head.fields)]
