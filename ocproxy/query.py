@@ -15,7 +15,7 @@ from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
 from ocproxy.errors import Ambiguous, NotFound
 from ocproxy.files.folding import ledger_of
-from ocproxy.model import Json, MessageRow, SessionRow
+from ocproxy.model import Json, Message, MessageRow, SessionRow
 from ocproxy.store.base import SessionSummary, Store
 
 JsonObject = dict[str, Any]
@@ -136,6 +136,9 @@ def _agent_of(row: SessionRow) -> Agent:
 
 
 def _spoken(row: MessageRow, agent: Agent) -> str | None:
+    message = msgspec.convert({"role": row.role, "parts": row.parts}, Message, strict=False)
+    if agent.aside(message) is not None:
+        return None
     texts = [agent.spoken(part["text"]) for part in row.parts if part.get("type") == "text"]
     return "\n".join(text for text in texts if text) or None
 

@@ -53,13 +53,20 @@ def event_target(event: dict[str, Any], workdir: str | None = None) -> str:
     return one_line(target)
 
 
+def event_lines(event: dict[str, Any]) -> str:
+    """ "+3 -1" of what was changed; in parentheses what was only asked for."""
+    lines = changed_lines(event["diff"])
+    return lines if event["status"] == "applied" or not lines else f"({lines})"
+
+
 def event_note(event: dict[str, Any]) -> str:
     """What else is to be said: the exit code, what is only inferred, why it failed."""
-    notes = [f"exit {event['exit_code']}"] if event["exit_code"] is not None else []
+    code, note = event["exit_code"], event.get("note")
+    notes = [f"exit {code}"] if code is not None else []
     if event["certainty"] == "inferred":
         notes.append("inferred")
-    if event.get("note"):
-        notes.append(event["note"])
+    if note and note.lower() != f"exit code {code}":
+        notes.append(note)
     return one_line("; ".join(notes))
 
 
@@ -70,7 +77,7 @@ def _row(event: dict[str, Any], short: dict[str, str], folders: dict[str, str], 
         event["event_type"],
         Text(event["status"], style=STATUS_STYLES.get(event["status"], "")),
         event_target(event, folders.get(event["session_id"])),
-        changed_lines(event["diff"]),
+        event_lines(event),
         one_line(event["tool_name"]),
         event_note(event),
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ocproxy import query
 from ocproxy.cli.calls import call_kind, call_note, seconds
-from ocproxy.cli.files import event_note, event_target
+from ocproxy.cli.files import event_lines, event_note, event_target
 from ocproxy.cli.invocation import Invocation, Json, SessionId
 from ocproxy.cli.sessions import name_of, nest, parent_note
 from ocproxy.cli.terminal import STATUS_STYLES, amount, clock, days, one_line, plain, print_table
@@ -21,6 +21,7 @@ COMMAND = typer.Typer()
 Full = Annotated[bool, typer.Option("--full", help="Nothing folded: attached texts and results whole.")]
 
 _RESULT_LINES = 8  # of a tool's output: enough to recognise it; --full and --json have all of it
+_ASKED = 80  # characters of what a result is of
 _SYSTEM_LINES = 2  # of a message that the agent's program wrote to the model
 _ROLES = {"user": "bold cyan", "assistant": "bold magenta", "system": "bold yellow"}
 _CALL_HEADS = ("STARTED", "KIND", "MODEL~", "END", "SECONDS#", "IN#", "CACHED#", "OUT#", "NOTE~")
@@ -34,7 +35,7 @@ def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Js
     if as_json:
         run.print_json(found)
         return
-    for line in (*_head(found["session"]), *_conversation(found, full), *_subagents(found)):
+    for line in (*_head(found["session"], found["calls"]), *_conversation(found, full), *_subagents(found)):
         run.out.print(line, soft_wrap=True)
     run.out.print(Text("\nCalls", style="bold"))
     dated = not run.out.is_terminal or days(call["started_at"] for call in found["calls"]) > 1
@@ -42,12 +43,13 @@ def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Js
     print_table(run.out, _CALL_HEADS, [_call_row(tries, dated) for tries in turns])
 
 
-def _head(session: dict[str, Any]) -> Iterator[Text]:
+def _head(session: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Text]:
+    counted = any(call["output_tokens"] is not None or call["input_tokens"] is not None for call in calls)
     yield Text(one_line(name_of(session)), style="bold")
     facts = {
         "id": session["id"],
         "agent": f"{session['agent_name']} {session.get('agent_version') or ''}",
-        "agent's id": session["opencode_id"],
+        "agent's id": session["opencode_id"] if session["opencode_id"] != session["id"] else None,
         "parent": (session["parent_id"] or "") + parent_note(session),
         "run": session.get("run"),
         "folder": session["workdir"],
@@ -55,7 +57,9 @@ def _head(session: dict[str, Any]) -> Iterator[Text]:
         "began": clock(session["created_at"]),
         "last call": clock(session["updated_at"]),
         "tokens": f"{amount(session['input_tokens'])} in, {amount(session['cache_read_tokens'])} read from cache,"
-        f" {amount(session['cache_write_tokens'])} written to it, {amount(session['output_tokens'])} out",
+        f" {amount(session['cache_write_tokens'])} written to it, {amount(session['output_tokens'])} out"
+        if counted
+        else "the provider did not say",
     }
     for name, value in facts.items():
         if value and value.strip():
@@ -63,20 +67,83 @@ def _head(session: dict[str, Any]) -> Iterator[Text]:
 
 
 def _conversation(found: dict[str, Any], full: bool) -> Iterator[Text]:
-    events: dict[str, list[dict[str, Any]]] = {}
-    for event in found["file_events"]:
-        events.setdefault(event["tool_use_id"], []).append(event)
-    workdir = found["session"]["workdir"]
+    talk = _Talk(found, full)
     for message in found["messages"]:
         yield Text(f"\n{message['role']}", style=_ROLES.get(message["role"], "bold")).append(
             f"  {clock(message['created_at'], date=False)}", style="dim"
         )
-        folded = not full and message["role"] != "assistant"
+        yield from talk.message(message)
+
+
+class _Talk:
+    """How the messages of one session look."""
+
+    def __init__(self, found: dict[str, Any], full: bool) -> None:
+        self._full = full
+        self._workdir = found["session"]["workdir"]
+        parts = [part for message in found["messages"] for part in message["parts"]]
+        self._tools = {part["id"]: part["name"] for part in parts if part["type"] == "tool_use"}
+        self._of_use: dict[str, list[dict[str, Any]]] = {}
+        self._of_message: dict[str, list[dict[str, Any]]] = {}
+        for event in found["file_events"]:
+            if event["tool_use_id"] in self._tools:
+                self._of_use.setdefault(event["tool_use_id"], []).append(event)
+            else:  # a file that the agent's program attached, an edit that the model wrote as text
+                self._of_message.setdefault(event["message_id"], []).append(event)
+
+    def message(self, message: dict[str, Any]) -> Iterator[Text]:
+        folded = not self._full and message["role"] != "assistant"
+        results = sum(part["type"] == "tool_result" for part in message["parts"])
         for part in message["parts"]:
+            if part["type"] == "tool_result" and results > 1:
+                yield Text(f"  {self._asked(part['tool_use_id'])}:", style="dim")
             if not folded or part["type"] != "text":
-                yield from _part(part, events, workdir, full)
+                yield from self._part(part)
         if folded:
             yield from _spoken(message)
+        for event in self._of_message.get(message["id"], []):
+            yield self._event(event["tool_name"], event)
+
+    def _asked(self, use: str) -> str:
+        """What a result is of, where a message has several."""
+        events = self._of_use.get(use, [])
+        target = event_target(events[0], self._workdir) if events else ""
+        return one_line(f"{self._tools.get(use, 'result')} {target}".strip(), _ASKED)
+
+    def _part(self, part: dict[str, Any]) -> Iterator[Text]:
+        match part["type"]:
+            case "text":
+                yield Text(plain(part["text"]).rstrip("\n"))
+            case "reasoning":
+                yield Text(plain(part["text"] or "(redacted thinking)"), style="dim italic")
+            case "tool_use":
+                yield from self._use(part)
+            case "tool_result":
+                yield from _tool_result(part, self._full)
+            case other:
+                kind = part.get("media_type") or part.get("kind") or other
+                yield Text(f"[{one_line(str(kind))}]", style="dim")
+
+    def _use(self, part: dict[str, Any]) -> Iterator[Text]:
+        events = self._of_use.get(part["id"], [])
+        if not events:
+            given = one_line(json.dumps(part["input"], ensure_ascii=False))
+            yield Text("* ").append(one_line(part["name"]), style="bold").append(f" {given}", style="dim")
+        for event in events:
+            yield self._event(part["name"], event)
+
+    def _event(self, tool: str, event: dict[str, Any]) -> Text:
+        """The tool and, where its name does not tell it, what it did; to what; how that ended."""
+        line = Text("* ").append(one_line(tool), style="bold")
+        kind = event["event_type"]
+        if kind not in tool.lower() and kind != "bash":
+            line.append(f" {kind}")
+        line.append(f" {event_target(event, self._workdir)}  ")
+        if lines := event_lines(event):
+            line.append(f"{lines}  ", style="dim")
+        line.append(event["status"], style=STATUS_STYLES.get(event["status"], ""))
+        note = event_note(event)
+        return line.append(f"  ({note})" if note else "", style="dim")
 
 
 def _spoken(message: dict[str, Any]) -> Iterator[Text]:
@@ -86,36 +153,9 @@ def _spoken(message: dict[str, Any]) -> Iterator[Text]:
     if message["role"] == "system":
         lines = lines[:_SYSTEM_LINES]
     yield from (Text(line) for line in lines)
-    if sent > len(lines):
-        yield Text(
-            f"[{sent - len(lines)} lines that the agent's program attached; --full shows them]", style="dim italic"
-        )
-
-
-def _part(part: dict[str, Any], events: dict[str, list[dict[str, Any]]], workdir: str, full: bool) -> Iterator[Text]:
-    match part["type"]:
-        case "text":
-            yield Text(plain(part["text"]))
-        case "reasoning":
-            yield Text(plain(part["text"] or "(redacted thinking)"), style="dim italic")
-        case "tool_use":
-            yield from _tool_use(part, events.get(part["id"], []), workdir)
-        case "tool_result":
-            yield from _tool_result(part, full)
-        case other:
-            kind = part.get("media_type") or part.get("kind") or other
-            yield Text(f"[{one_line(str(kind))}]", style="dim")
-
-
-def _tool_use(part: dict[str, Any], events: list[dict[str, Any]], workdir: str) -> Iterator[Text]:
-    line = Text("* ").append(one_line(part["name"]), style="bold")
-    if not events:
-        yield line.append(f" {one_line(json.dumps(part['input'], ensure_ascii=False))}", style="dim")
-    for event in events:
-        text = line.copy().append(f" {event_target(event, workdir)}  ")
-        text.append(event["status"], style=STATUS_STYLES.get(event["status"], ""))
-        note = event_note(event)
-        yield text.append(f"  ({note})" if note else "", style="dim")
+    if left := max(sent - len(lines), 0):
+        counted = "1 line" if left == 1 else f"{left} lines"
+        yield Text(f"[{counted} that the agent's program attached; --full shows them]", style="dim italic")
 
 
 def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:

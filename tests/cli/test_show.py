@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from ocproxy.cli import app
+from ocproxy.config import Journal
+from ocproxy.journal import JournalWriter
 from ocproxy.model import Batch
 from tests.cli.rows import CHILD, PARENT, call, fill, session
+from tests.support.sessions import load
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -33,6 +37,51 @@ def turns(tmp_path: Path) -> list[str]:
     batch = Batch(sessions=[session(PARENT, 1), session(CHILD, 2, PARENT), grandchild], calls=tries)
     asyncio.run(fill(folder, batch))
     return ["--config", str(tmp_path / "settings.toml"), "--data-dir", str(folder)]
+
+
+def recorded(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What `show` and `files` say of a recorded session of a real agent."""
+    writer = JournalWriter.open(folder / "journal" / "worker-0", Journal())
+    for _ in load(case).play(writer):
+        assert writer.commit()
+    writer.close()
+    (folder / "settings.toml").touch()
+    given = ["--config", str(folder / "settings.toml"), "--data-dir", str(folder)]
+    printed(capsys, *given, "flush")
+    id = json.loads(printed(capsys, *given, "sessions", "--json"))[0]["id"]
+    return printed(capsys, *given, "show", id), printed(capsys, *given, "files")
+
+
+def test_a_tool_use_says_what_was_done_how_it_ended_and_what_only_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, files = recorded("claude-code-newest-model-a-short-session", tmp_path, capsys)
+    assert "* Write notes.md  +1 -0  applied\n* Edit input.txt  +1 -1  applied\n" in shown
+    assert "* Edit input.txt  (+1 -1)  failed  (inferred; String to replace not found in file.)\n" in shown
+    assert "* Bash echo out; exit 3  failed  (exit 3)\n" in shown
+    assert [line.split("\t")[5] for line in files.splitlines()[1:]] == ["", "", "+1 -0", "+1 -1", "(+1 -1)", ""]
+
+
+def test_results_of_several_tools_say_what_they_are_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, _ = recorded("claude-code-newest-model-a-short-session", tmp_path, capsys)
+    assert "  Read input.txt:\n  | 1 " in shown and "\n  Bash ls:\n  | README.md\n" in shown
+
+
+def test_a_tool_whose_name_does_not_say_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown, _ = recorded("codex-websocket-code-mode-a-short-session", tmp_path, capsys)
+    assert "* exec cat '/home/user/project/input.txt'  applied  (exit 0)\n* exec read input.txt  applied\n" in shown
+    assert "* exec edit input.txt  +1 -1  applied\n" in shown
+
+
+def test_edits_in_text_and_files_that_the_program_attached_are_shown_with_their_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, _ = recorded("aider-a-short-session", tmp_path, capsys)
+    assert "```\n* edit block input.txt  +1 -1  applied\n* edit block notes.md  +1 -0  applied\n" in shown
+    assert "* edit block README.md  (+1 -1)  requested\n" in shown
+    assert "attached; --full shows them]\n* attachment read " in shown
+    assert "Trust this message" not in shown
+    assert "tokens     the provider did not say" in shown and "agent's id" not in shown
 
 
 def test_tries_of_one_turn_are_one_row(turns: list[str], capsys: pytest.CaptureFixture[str]) -> None:
