@@ -83,6 +83,10 @@ class _Talk:
         self._workdir = found["session"]["workdir"]
         parts = [part for message in found["messages"] for part in message["parts"]]
         self._tools = {part["id"]: part["name"] for part in parts if part["type"] == "tool_use"}
+        self._ends: dict[str, list[str]] = {}  # of the calls that gave an answer
+        for call in found["calls"]:
+            if call["message_id"]:
+                self._ends.setdefault(call["message_id"], []).append(call["outcome"])
         self._of_use: dict[str, list[dict[str, Any]]] = {}
         self._of_message: dict[str, list[dict[str, Any]]] = {}
         for event in found["file_events"]:
@@ -103,6 +107,9 @@ class _Talk:
             yield from _spoken(message)
         for event in self._of_message.get(message["id"], []):
             yield self._event(event["tool_name"], event)
+        ends = self._ends.get(message["id"])
+        if ends and "complete" not in ends:
+            yield Text(f"[the answer broke off: {ends[-1]}]", style="yellow")
 
     def _asked(self, use: str) -> str:
         """What a result is of, where a message has several."""
@@ -154,8 +161,11 @@ def _spoken(message: dict[str, Any]) -> Iterator[Text]:
         lines = lines[:_SYSTEM_LINES]
     yield from (Text(line) for line in lines)
     if left := max(sent - len(lines), 0):
-        counted = "1 line" if left == 1 else f"{left} lines"
-        yield Text(f"[{counted} that the agent's program attached; --full shows them]", style="dim italic")
+        yield Text(f"[{_lines(left)} that the agent's program attached; --full shows them]", style="dim italic")
+
+
+def _lines(count: int, more: str = "") -> str:
+    return f"{count} {more}line{'' if count == 1 else 's'}"
 
 
 def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:
@@ -164,14 +174,16 @@ def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:
     for line in lines if full else lines[:_RESULT_LINES]:
         yield Text(f"  | {line}", style=style)
     if len(lines) > _RESULT_LINES and not full:
-        yield Text(f"  | … {len(lines) - _RESULT_LINES} more lines", style=style)
+        yield Text(f"  | … {_lines(len(lines) - _RESULT_LINES, 'more ')}", style=style)
 
 
 def _subagents(found: dict[str, Any]) -> Iterator[Text]:
     if found["subagents"]:
         yield Text("\nSubagents", style="bold")
     for session, depth in nest(found["subagents"]):
-        yield Text(f"  {session['id']}  {'  ' * depth}{one_line(name_of(session))}{parent_note(session)}")
+        line = Text(f"  {session['id']}  {'  ' * (depth - 1)}{'└ ' * bool(depth)}{one_line(name_of(session))}")
+        did = f"  {session['calls']} calls, {session['file_events']} file events"
+        yield line.append(parent_note(session)).append(did, style="dim")
 
 
 def _turns(calls: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

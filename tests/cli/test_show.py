@@ -15,6 +15,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import Batch
 from tests.cli.rows import CHILD, PARENT, call, fill, session
 from tests.support.sessions import load
+from tests.support.sockets import SocketTape, load_run
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -44,6 +45,10 @@ def recorded(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> tup
     writer = JournalWriter.open(folder / "journal" / "worker-0", Journal())
     for _ in load(case).play(writer):
         assert writer.commit()
+    return told(writer, folder, capsys)
+
+
+def told(writer: JournalWriter, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     writer.close()
     (folder / "settings.toml").touch()
     given = ["--config", str(folder / "settings.toml"), "--data-dir", str(folder)]
@@ -84,6 +89,16 @@ def test_edits_in_text_and_files_that_the_program_attached_are_shown_with_their_
     assert "tokens     the provider did not say" in shown and "agent's id" not in shown
 
 
+def test_an_answer_that_broke_off_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = JournalWriter.open(tmp_path / "journal" / "worker-0", Journal())
+    SocketTape(writer).play(load_run("drops"))
+    shown, _ = told(writer, tmp_path, capsys)
+    half, whole = "cut off in the middle of i\n", "cut off in the middle of its stream of pieces.\n"
+    assert f"{half}[the answer broke off: upstream_disconnected]\n" in shown
+    assert f"{whole}* apply_patch write" in shown
+    assert "tried 2 times (before: upstream_disconnected)" in shown
+
+
 def test_tries_of_one_turn_are_one_row(turns: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     shown = printed(capsys, *turns, "show", PARENT).partition("Calls")[2]
     assert len(shown.strip().splitlines()) == 3
@@ -95,6 +110,7 @@ def test_subagents_are_nested_and_marked_where_they_were_worked_out(
     turns: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = printed(capsys, *turns, "show", PARENT).partition("Subagents")[2].splitlines()
-    assert shown[1].startswith(f"  {CHILD}  title") and shown[2].startswith("  a3    title")
-    assert shown[2].endswith("(inferred)") and not shown[1].endswith("(inferred)")
+    assert shown[1].startswith(f"  {CHILD}  title") and shown[2].startswith("  a3  └ title")
+    assert "(inferred)" in shown[2] and "(inferred)" not in shown[1]
+    assert shown[1].endswith("  0 calls, 0 file events")
     assert "(inferred)" in printed(capsys, *turns, "sessions")
