@@ -57,6 +57,7 @@ class Codex(Generic):
         if _turn(said).get("thread_source") == "thread_title":
             session = thread = None  # made for this one call
         is_part = thread is not None and session is not None and thread != session
+        name = _turn(said).get("agent_name")
         identity = Identity(
             agent=self.name,
             session=session or thread,
@@ -64,6 +65,8 @@ class Codex(Generic):
             parent_agent_id=parent if is_part and parent != session else None,
             workdir=_workdir(facts.request, _turn(said)),
             version=version[1] if version else None,
+            # It begins with its parent's history, and what it is asked to do is sealed: its name says most.
+            title=name if is_part and isinstance(name, str) else None,
         )
         return self.tagged(identity, facts.tags)
 

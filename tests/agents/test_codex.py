@@ -38,6 +38,7 @@ def test_threads_of_one_session_are_its_subagents() -> None:
     assert {child.session for child in children} == {parent.session}
     assert len({child.agent_id for child in children}) == len(children) == 2
     assert {child.parent_agent_id for child in children} == {None}  # started by the session's first thread
+    assert [parent.title, *(child.title for child in children)] == [None, "/root/sub_child", "/root/sub_other"]
 
 
 def test_a_subagent_begins_behind_what_it_was_given_of_its_parents_talk() -> None:
