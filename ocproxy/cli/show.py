@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ COMMAND = typer.Typer()
 Full = Annotated[bool, typer.Option("--full", help="Nothing folded: attached texts and results whole.")]
 
 _RESULT_LINES = 8  # of a tool's output: enough to recognise it; --full and --json have all of it
+_RESULT_CHARACTERS = 300  # of one of those lines: some tools answer with a file in one line of JSON
 _ASKED = 80  # characters of what a result is of
 _SYSTEM_LINES = 2  # of a message that the agent's program wrote to the model
 _ROLES = {"user": "bold cyan", "assistant": "bold magenta", "system": "bold yellow"}
@@ -143,7 +145,7 @@ class _Talk:
         """The tool and, where its name does not tell it, what it did; to what; how that ended."""
         line = Text("* ").append(one_line(tool), style="bold")
         kind = event["event_type"]
-        if kind not in tool.lower() and kind != "bash":
+        if kind not in re.split("[^a-z]+", tool.lower()) and kind != "bash":
             line.append(f" {kind}")
         line.append(f" {event_target(event, self._workdir)}  ")
         if lines := event_lines(event):
@@ -169,10 +171,11 @@ def _lines(count: int, more: str = "") -> str:
 
 
 def _tool_result(part: dict[str, Any], full: bool) -> Iterator[Text]:
-    lines = plain(part["text"]).split("\n")
+    lines = plain(part["text"].removesuffix("\n")).split("\n")
     style = "red" if part.get("is_error") else "dim"
     for line in lines if full else lines[:_RESULT_LINES]:
-        yield Text(f"  | {line}", style=style)
+        cut = not full and len(line) > _RESULT_CHARACTERS
+        yield Text(f"  | {line[:_RESULT_CHARACTERS]}…" if cut else f"  | {line}", style=style)
     if len(lines) > _RESULT_LINES and not full:
         yield Text(f"  | … {_lines(len(lines) - _RESULT_LINES, 'more ')}", style=style)
 

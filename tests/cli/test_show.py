@@ -13,7 +13,7 @@ from ocproxy.cli import app
 from ocproxy.config import Journal
 from ocproxy.journal import JournalWriter
 from ocproxy.model import Batch
-from tests.cli.rows import CHILD, PARENT, call, fill, session
+from tests.cli.rows import CHILD, PARENT, call, fill, message, session
 from tests.support.sessions import load
 from tests.support.sockets import SocketTape, load_run
 
@@ -76,6 +76,18 @@ def test_a_tool_whose_name_does_not_say_what_it_did(tmp_path: Path, capsys: pyte
     shown, _ = recorded("codex-websocket-code-mode-a-short-session", tmp_path, capsys)
     assert "* exec cat '/home/user/project/input.txt'  applied  (exit 0)\n* exec read input.txt  applied\n" in shown
     assert "* exec edit input.txt  +1 -1  applied\n" in shown
+    shown, _ = recorded("cline-a-short-session", tmp_path / "cline", capsys)
+    assert "* editor write notes.md" in shown and "* editor edit input.txt" in shown
+
+
+def test_a_result_in_one_long_line_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.toml").touch()
+    long = {"type": "tool_result", "tool_use_id": "u", "text": "x" * 5000 + "\n"}
+    batch = Batch(sessions=[session(PARENT, 1)], messages=[message("m0", 0, [long])])
+    asyncio.run(fill(tmp_path / "long", batch))
+    given = ["--config", str(tmp_path / "settings.toml"), "--data-dir", str(tmp_path / "long"), "show", PARENT]
+    assert f"  | {'x' * 300}…\n" in printed(capsys, *given)
+    assert f"  | {'x' * 5000}\n" in printed(capsys, *given, "--full")
 
 
 def test_edits_in_text_and_files_that_the_program_attached_are_shown_with_their_ends(
