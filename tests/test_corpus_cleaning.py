@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
+from ocproxy.config import Journal
+from ocproxy.journal import JournalWriter
 from ocproxy.protocols import http1
 from tests.support import sessions
 from tests.support.cleaning import CannotClean, Cleaner
-from tests.support.record_corpus import clean, cleaner_of, name_of_test, note_of_test
+from tests.support.record_corpus import clean, cleaner_of, name_of_test, note_of_test, take
 
 DAY = date(2026, 11, 28)
 FOLDERS = {"/tmp/x/work": "/home/user/project", "/tmp/x": "/home/user/elsewhere"}
@@ -160,3 +163,17 @@ def test_a_recording_cleaned_once_more_is_the_same(name: str) -> None:
     assert [(taken.response, taken.messages) for taken in again] == [
         (taken.response, taken.messages) for taken in recorded
     ]
+
+
+@pytest.mark.parametrize("name", sessions.names())
+def test_a_recording_taken_from_a_journal_of_itself_is_the_same(name: str, tmp_path: Path) -> None:
+    session = sessions.load(name)
+    writer = JournalWriter.open(tmp_path / "journal" / "worker-0", Journal())
+    for _ in session.play(writer, deflate=False):
+        assert writer.commit()
+    writer.close()
+    again = clean(take(tmp_path), cleaner_of({}, date(2026, 1, 1)))
+    sessions.save(tmp_path / name, again)
+    for path in (sessions.CORPUS / name).iterdir():
+        if path.name not in ("README", "expected.json"):
+            assert (tmp_path / name / path.name).read_bytes() == path.read_bytes(), path

@@ -1,15 +1,17 @@
 """Makes a case of the corpus out of what a recorder kept of a real agent.
 
-    python -m tests.support.record_corpus DATA CASE [--note TEXT] [--folder REAL=SHOWN ...]
+    python -m tests.support.record_corpus take DATA CASE PROGRAM [--note TEXT] [--name REAL=SHOWN ...]
+    python -m tests.support.record_corpus tell [CASE ...]
 
 DATA is the data folder of `ocproxy serve`, CASE the name of the folder in tests/corpus/sessions, PROGRAM the agent with
-its version. Tests of real agents record each run by themselves where RECORD_CORPUS names a folder:
+its version. Tests of real agents record each run by themselves where RECORD_CORPUS names a folder; of a test that runs
+more than one recorder the last is kept:
 
     RECORD_CORPUS=tests/corpus/sessions .venv/bin/python -m pytest -m real_agents tests/real_agents -k a_short_session
 
-Of a test that runs more than one recorder the last is kept.
-
 What is told of the cleaned session is compared with what is told of the run: a cleaning that changes it is an error.
+`tell` writes anew what must be told of recordings that are there (all of them), where ocproxy tells more than it did:
+read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from ocproxy.journal import JournalReader, JournalWriter, list_journals
 from ocproxy.protocols import http1
 from ocproxy.protocols.websocket import SocketStream, agreed_deflate
 from ocproxy.store.base import open_store
+from tests.support import sessions
 from tests.support.cleaning import CannotClean, Cleaner
 from tests.support.sessions import CORPUS, Json, Message, RecordedSession, Taken, save
 from tests.support.told import lines, spelled, told
@@ -212,12 +215,17 @@ def record(data: Path, case: Path, names: dict[str, str], note: str, program: st
     otherwise than the run."""
     day = day_of(data)
     cleaned = clean(take(data), cleaner_of(names, day))
-    with tempfile.TemporaryDirectory() as place:
-        found = asyncio.run(tell(RecordedSession(case.name, cleaned), Path(place)))
-    assert_told_alike(asyncio.run(tell_of(data)), found, cleaner_of(names, day))
     save(case, cleaned)
-    (case / "expected.json").write_text(spelled(found), "utf-8")
+    found = _write_told(case, RecordedSession(case.name, cleaned))
+    assert_told_alike(asyncio.run(tell_of(data)), found, cleaner_of(names, day))
     (case / "README").write_text(f"{note}\n\nRecorded: {program} against a scripted provider. {_CLEANED}\n")
+
+
+def _write_told(case: Path, session: RecordedSession) -> Json:
+    with tempfile.TemporaryDirectory() as place:
+        found = asyncio.run(tell(session, Path(place)))
+    (case / "expected.json").write_text(spelled(found), "utf-8")
+    return found
 
 
 _CLEANED = (
@@ -281,13 +289,21 @@ def _words(test: str) -> tuple[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="record_corpus", description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("case")
-    parser.add_argument("program")
-    parser.add_argument("--note", default="A session.")
-    parser.add_argument("--name", action="append", default=[], metavar="REAL=SHOWN")
+    parser = argparse.ArgumentParser(
+        prog="record_corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    taking = commands.add_parser("take")
+    for name, kind in (("data", Path), ("case", str), ("program", str)):
+        taking.add_argument(name, type=kind)
+    taking.add_argument("--note", default="A session.")
+    taking.add_argument("--name", action="append", default=[], metavar="REAL=SHOWN")
+    commands.add_parser("tell").add_argument("case", nargs="*", default=sessions.names())
     given = parser.parse_args(arguments)
+    if given.command == "tell":
+        for name in given.case:
+            _write_told(CORPUS / name, sessions.load(name))
+        return 0
     names = stage_names(given.data.resolve().parent.parent)
     names |= dict(pair.split("=", 1) for pair in given.name)
     record(given.data, CORPUS / given.case, names, given.note, given.program)
