@@ -274,15 +274,16 @@ def test_the_worker_ends_when_its_supervisor_is_gone(tmp_path: Path) -> None:
     """The one who started it dies; nobody is left to stop it, and a successor needs its journal."""
     settings = WorkerSettings("127.0.0.1", 0, str(tmp_path / "j"), KEY, {"a": config.Upstream(url="http://x")}, "a")
     (tmp_path / "settings").write_bytes(settings.encode())
-    script = f"{sys.executable} -m ocproxy.relay < {tmp_path}/settings & echo $!; sleep 1"
-    shell = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
-    assert shell.stdout is not None
+    script = f"{sys.executable} -m ocproxy.relay < {tmp_path}/settings & echo $!; read until_killed"
+    shell = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert shell.stdin is not None and shell.stdout is not None
     os.kill(int(shell.stdout.readline()), 0)
     assert shell.stdout.readline().startswith("ready ")
     shell.kill()
     shell.wait()
     assert shell.stdout.read() == ""  # to its end: the worker has it open until it ends
     shell.stdout.close()
+    shell.stdin.close()
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc and prlimit(2)")
