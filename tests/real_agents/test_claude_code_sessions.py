@@ -13,6 +13,11 @@ import pytest
 from ocproxy.demo.script import Script
 from tests.real_agents.clients.claude_code import AGENT, TOOLS, ClaudeCode
 from tests.real_agents.installation import Installation
+from tests.real_agents.oracle import (
+    assert_nothing_is_told_twice,
+    assert_the_last_history_is_told,
+    assert_the_tree_is_told,
+)
 from tests.real_agents.stage import Stage, conversation, recorded, reduced, staged
 from tests.real_agents.work import delegating, short
 from tests.support.provider import wait_until
@@ -170,3 +175,24 @@ def test_a_compacted_session_goes_on_as_the_same_session(opened: Open) -> None:
     assert [message["role"] for message in told] == ["user"], (
         "the summary is there once: as what the agent goes on from"
     )
+
+
+def test_a_forked_session_tells_its_own_work_only(opened: Open) -> None:
+    with opened(lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)]) as stage:
+        first = stage.agent.run("[[script:first]] Do it.")
+        second = stage.agent.run("[[script:second]] Go on.", "--resume", first.session, "--fork-session")
+        assert second.session != first.session
+        stage.recorder.flush()
+        shown = [stage.show(stage.session(run.session)["id"]) for run in (first, second)]
+        assert_nothing_is_told_twice(*shown)
+        assert_the_tree_is_told(stage, *shown)
+        assert_the_last_history_is_told(stage, shown[1], stage.asked(second.session))
+        changed = [stage.recorder.run("diff", one["session"]["id"]) for one in shown]
+        stage.recorder.stop()
+        stage.recorder.run("rebuild")
+        assert [stage.show(one["session"]["id"]) for one in shown] == shown
+    for script, one, diff in zip(("first", "second"), shown, changed, strict=True):
+        assert [event["tool_use_id"] for event in one["file_events"]] == [
+            f"toolu_{script}_{place}" for place in ("s0_t0", "s1_t0", "s1_t1")
+        ]
+        assert diff.count("+++ ") == 1 and f"{script}.txt" in diff
