@@ -1,10 +1,11 @@
-"""A terminal for agents that want to be looked at: a pseudo-terminal whose output is read, and that takes keys."""
+"""A terminal for agents that want to be looked at: a pseudo-terminal whose output is read and thrown away."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -16,24 +17,31 @@ from pathlib import Path
 _ROWS, _COLUMNS = 40, 120
 
 
+# Colours, places of the cursor, titles of the window.
+_CONTROL = re.compile(rb"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9]|[=>78])")
+
+
 class Screen(list[bytes]):
-    """What the program wrote until now."""
+    """All that a program wrote, piece by piece."""
 
     def __init__(self, terminal: int) -> None:
         super().__init__()
         self._terminal = terminal
 
-    def type(self, keys: str) -> None:
+    def press(self, keys: str) -> None:
+        """Types `keys` as they are: "\\r" is the enter key, "\\x1b" the escape key."""
         os.write(self._terminal, keys.encode())
 
-    def shows(self, text: str) -> bool:
-        """Whether the program wrote this text in one piece."""
-        return text.encode() in b"".join(self)
+    def shows(self, words: str, after: int = 0) -> bool:
+        """Whether the words were written, behind the first `after` pieces. Programs draw spaces as moves of the cursor,
+        so spaces do not count."""
+        drawn = _CONTROL.sub(b"", b"".join(self[after:])).decode("utf-8", "replace")
+        return "".join(words.split()) in "".join(drawn.split())
 
 
 @contextmanager
 def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Screen]:
-    """Runs `command` while the block runs; the list grows with what it writes."""
+    """Runs `command` while the block runs; the screen grows with what it writes."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
     process = subprocess.Popen(

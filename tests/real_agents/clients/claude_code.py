@@ -10,7 +10,7 @@ from typing import Any
 from ocproxy.demo.provider import Served
 from tests.real_agents.client import KEY, Client, Finished, Variant
 from tests.real_agents.installation import Package
-from tests.real_agents.terminal import in_terminal
+from tests.real_agents.terminal import Screen, in_terminal
 from tests.real_agents.work import FieldTools
 from tests.support.provider import Awkward
 from tests.support.scripted import Scripted
@@ -45,8 +45,15 @@ class ClaudeCode(Client):
     package = Package("claude-code", "npm", "@anthropic-ai/claude-code", "claude", required=True)
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
-        program = str(self.installation.program)
-        return [program, "-p", prompt, "--dangerously-skip-permissions", "--output-format", "json", *arguments]
+        """With the option `asks` it needs permissions, which nobody can give it here."""
+        free = () if "asks" in self.options else ("--dangerously-skip-permissions",)
+        return [str(self.installation.program), "-p", prompt, *free, "--output-format", "json", *arguments]
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """The user's own settings of Claude Code."""
+        folder = self.home / ".claude"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
 
     def continued(self) -> tuple[str, ...]:
         return ("--continue",)
@@ -60,9 +67,10 @@ class ClaudeCode(Client):
         return served.headers.get(SESSION), served.headers.get(AGENT)
 
     @contextmanager
-    def on_screen(self, prompt: str) -> Iterator[list[bytes]]:
+    def on_screen(self, prompt: str, *arguments: str) -> Iterator[Screen]:
         """The interactive program at work on `prompt`, with the side calls that `-p` does not make. It is killed at the
-        end of the block. Its questions (theme, trust, key, permissions) are answered beforehand in its own settings."""
+        end of the block. Its questions (theme, trust, key) are answered beforehand in its own settings; permissions are
+        not asked for, unless `arguments` name a mode."""
         variables = self.environment() | {"TERM": "xterm-256color", "DISABLE_TELEMETRY": "1"}
         for name in ("CI", "NO_COLOR", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"):
             del variables[name]
@@ -74,7 +82,7 @@ class ClaudeCode(Client):
             "projects": {str(self.workdir): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}},
         }
         (self.home / ".claude.json").write_text(json.dumps(answers), "utf-8")
-        command = [str(self.installation.program), prompt, "--dangerously-skip-permissions"]
+        command = [str(self.installation.program), prompt, *(arguments or ("--dangerously-skip-permissions",))]
         with in_terminal(command, self.workdir, variables) as written:
             yield written
 
