@@ -21,11 +21,12 @@ Fields = dict[str, Json]
 class GrowingCall:
     """A call that is being streamed."""
 
-    __slots__ = ("fields", "id", "name", "number", "pieces", "size", "type")
+    __slots__ = ("fields", "id", "may_be_none", "name", "number", "pieces", "size", "type")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, id: str | None = None) -> None:
         self.number = number  # place among the calls of its message
-        self.id: str | None = None
+        self.id = id
+        self.may_be_none = False  # the empty end of another call looked like its beginning
         self.name = ""
         self.type = "function"
         self.pieces: list[str] = []
@@ -46,6 +47,13 @@ class GrowingCall:
             return isinstance(json_value.decode(self.arguments, []), dict)
         except DecodeError:
             return False
+
+    def is_other(self, name: str, text: str) -> bool:
+        """Whether a piece with this call's id and an index of its own begins another call: small servers have one id
+        for all. It has a name, and this call has its arguments, or has another name."""
+        if not name or not self.pieces:
+            return False
+        return name != self.name or (self.is_whole and text != self.arguments)
 
     def add_name(self, name: str) -> None:
         """Names come whole, whole again in each piece, or in pieces before the arguments."""
@@ -76,9 +84,13 @@ class GrowingCalls:
     """The calls of one streamed message, in the order in which they began."""
 
     def __init__(self) -> None:
-        self.calls: list[GrowingCall] = []
+        self._begun: list[GrowingCall] = []
         self._by_index: dict[int, GrowingCall] = {}
         self._by_id: dict[str, GrowingCall] = {}
+
+    @property
+    def calls(self) -> list[GrowingCall]:
+        return [call for call in self._begun if call.pieces or not call.may_be_none]
 
     def add(self, piece: Json, problems: list[Problem]) -> tuple[GrowingCall, str] | None:
         """Take one piece. Returns the call it belongs to and what it adds to the arguments."""
@@ -111,8 +123,16 @@ class GrowingCalls:
         id, index = piece.get("id"), piece.get("index")
         id = id if isinstance(id, str) and id else None
         index = index if type(index) is int else None
-        last = self.calls[-1] if self.calls else None
+        last = self._begun[-1] if self._begun else None
         call = self._by_id.get(id) if id is not None else None
+        at_index = self._by_index.get(index) if index is not None else None
+        if call is not None and at_index is not None and at_index.id == id:
+            call = at_index  # of several calls with one id
+        elif call is not None and index is not None and at_index is None and call.is_other(name, text):
+            call = self._by_index[index] = GrowingCall(len(self._begun), id)
+            call.may_be_none = not text
+            self._begun.append(call)
+            return call
         if call is None:
             call = last if index is None else self._by_index.get(index)
             if id is not None and call is not None and call.id is not None:
@@ -125,8 +145,8 @@ class GrowingCalls:
             if name != call.name or text != call.arguments:  # calls without ids, or with one id for all
                 call = None
         if call is None:
-            call = GrowingCall(len(self.calls))
-            self.calls.append(call)
+            call = GrowingCall(len(self._begun))
+            self._begun.append(call)
         if id is not None and call.id is None:
             call.id = id
             self._by_id[id] = call
@@ -152,11 +172,15 @@ def read_calls(calls: Json, problems: list[Problem], *, ended: bool = True) -> l
         return []
     parts = [_read_call(call, ended, problems) for call in calls]
     made: dict[str, int] = {}
-    for at, part in enumerate(parts):  # two equal calls without ids are two calls
-        if isinstance(part, ToolUse) and part.id.startswith(UNNAMED):
-            made[part.id] = made.get(part.id, 0) + 1
-            if made[part.id] > 1:
-                parts[at] = msgspec.structs.replace(part, id=f"{part.id}_{made[part.id]}")
+    for at, part in enumerate(parts):  # two calls of one message are two, equal ones without ids, and with one id
+        if not isinstance(part, ToolUse):
+            continue
+        made[part.id] = count = made.get(part.id, 0) + 1
+        if count > 1 and part.id.startswith(UNNAMED):
+            parts[at] = msgspec.structs.replace(part, id=f"{part.id}_{count}")
+        elif count > 1:
+            note(problems, "same_id", "several calls of one message have the same id; told apart by their places")
+            parts[at] = msgspec.structs.replace(part, id=UNNAMED + digest(part.id, str(count)), alias=part.id)
     return parts
 
 

@@ -130,14 +130,17 @@ class _History:
         extra = {key: field for key, field in message.items() if key not in known and field is not None}
         if not isinstance(name, str | None):
             extra["name"], name = name, None
-        use_id = self._answered(message.get("tool_call_id"), name)
-        return ToolResult(use_id, plain_text(content), None, name or None, content, extra=extra)
+        use_id = self._answered(told := message.get("tool_call_id"), name)
+        alias = told if isinstance(told, str) and told and told != use_id else None
+        return ToolResult(use_id, plain_text(content), None, name or None, content, extra=extra, alias=alias)
 
     def _answered(self, id: Json, name: str | None) -> str:
-        """The id of the call that is answered: the one told, else that of the first call without one that fits."""
+        """The id of the call that is answered: the one told (the first that waits, of several calls with one id), else
+        that of the first call without one that fits."""
         if isinstance(id, str) and id:
-            self._waiting = [use for use in self._waiting if use.id != id]
-            return id
+            found = next((use for use in self._waiting if id in (use.id, use.alias)), None)
+            self._waiting = [use for use in self._waiting if use is not found]
+            return found.id if found else id
         for use in self._waiting:
             if use.id.startswith(UNNAMED) and name in (None, "", use.name):
                 self._waiting.remove(use)

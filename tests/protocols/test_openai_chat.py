@@ -250,6 +250,42 @@ def test_parallel_calls_may_share_one_id() -> None:
     assert [part.input for part in reply.parts if isinstance(part, ToolUse)] == [{"n": 0}, {"n": 1}]
 
 
+@pytest.mark.parametrize("names", [("r", "r"), ("r", "w")])
+@pytest.mark.parametrize("repeats_id", [True, False])
+def test_parallel_calls_with_one_id_that_come_in_pieces_are_told_apart_by_their_index(
+    names: tuple[str, str], repeats_id: bool
+) -> None:
+    pieces: list[dict[str, Any]] = []
+    for at, name in enumerate(names):
+        pieces.append({"index": at, **call("call_0", name, "")})
+        more = {"index": at, **({"id": "call_0"} if repeats_id else {})}
+        pieces += [{**more, "function": {"arguments": text}} for text in ('{"n"', f":{at}}}")]
+    reply = read(events(*(delta(tool_calls=[piece]) for piece in pieces), delta("tool_calls"), "[DONE]"))
+    uses = [part for part in reply.parts if isinstance(part, ToolUse)]
+    assert [(use.name, use.input) for use in uses] == [(names[0], {"n": 0}), (names[1], {"n": 1})]
+    assert (uses[0].id, uses[1].alias) == ("call_0", "call_0")
+    assert uses[0].id != uses[1].id
+
+
+def test_one_call_whose_pieces_have_several_indexes_stays_one() -> None:
+    """As LocalAI and SGLang were seen to stream, with the name in each piece."""
+    texts = ['{"n"', ":1", "}", ""]
+    pieces = [{"index": at, **call("a", "r", text)} for at, text in enumerate(texts)]
+    reply = read(events(*(delta(tool_calls=[piece]) for piece in pieces), delta("tool_calls"), "[DONE]"))
+    assert reply.parts == (ToolUse("a", "r", {"n": 1}),)
+
+
+def test_results_of_calls_with_one_id_answer_them_in_their_order() -> None:
+    calls = [call("call_0", "r", json.dumps({"n": n})) for n in range(2)]
+    results = [{"role": "tool", "tool_call_id": "call_0", "content": str(n)} for n in range(2)]
+    body = {"model": "m", "messages": [{"role": "assistant", "tool_calls": calls}, *results]}
+    request, _ = PROTOCOL.decode_request("/v1/chat/completions", json.dumps(body).encode())
+    assert request
+    asked, said = request.messages
+    told = [(part.tool_use_id, part.text) for part in said.parts if isinstance(part, ToolResult)]
+    assert told == [(part.id, str(n)) for n, part in enumerate(asked.parts) if isinstance(part, ToolUse)]
+
+
 def test_a_whole_message_in_an_event_is_read_where_no_piece_came() -> None:
     message = {"role": "assistant", "content": "hi", "tool_calls": [call("a", "r", "{}")]}
     whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
