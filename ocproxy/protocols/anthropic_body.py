@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from ocproxy.model import Json, Message, ModelRequest, Problem, Reply, Usage
 from ocproxy.protocols.anthropic_blocks import read_parts, read_usage
 from ocproxy.protocols.anthropic_stream import StreamedReply, error_text
@@ -38,7 +40,21 @@ def read_request(value: dict[str, Json], endpoint: str, problems: list[Problem])
         tools=tuple([tool for tool in tools if isinstance(tool, dict)]) if isinstance(tools, list) else (),
         params=params,
         endpoint=endpoint,
+        continues=_read_thread(value.get("thread"), problems),
     )
+
+
+def _read_thread(thread: Json, problems: list[Problem]) -> str | msgspec.UnsetType:
+    """The reply that the messages follow, where the server holds those before it: `{"type": "continue",
+    "previous_message_id": …}`. The first request of a thread says `{"type": "create"}` and is like any other."""
+    if thread is None:
+        return msgspec.UNSET
+    before = thread.get("previous_message_id") if isinstance(thread, dict) else None
+    if isinstance(before, str):
+        return before
+    if not isinstance(thread, dict) or thread.get("type") != "create":
+        note(problems, "wrong_type", "thread is not of a known form; the messages are taken for all there are")
+    return msgspec.UNSET
 
 
 def _read_messages(messages: list[Json], problems: list[Problem]) -> tuple[Message, ...]:
