@@ -34,6 +34,7 @@ from ocproxy.sessions.linker import (
     Link,
     delegation_key,
     link_by_evidence,
+    link_conversation,
     link_identified,
     link_to_delegator,
     link_to_summarised,
@@ -163,6 +164,8 @@ class Recorder:
     async def _answered(self, item: Interpretation) -> CallRow | None:
         """The call, stored or about to be, whose reply the request continues, or asks for once more."""
         request, reply = item.facts.request, item.facts.reply
+        if request and request.conversation and request.continues is msgspec.UNSET and is_conversation(item.kind):
+            return await self._newest(_named_link(item))
         id = request.continues if request and is_conversation(item.kind) else msgspec.UNSET
         if request and request.endpoint == "retrieve" and reply and reply.id:
             id = reply.id
@@ -172,8 +175,16 @@ class Recorder:
         fitting = await self._fitting({call.session_id for call in found if call.session_id}, item)
         return next((call for call in found if call.session_id in fitting and call.request_message_id), None)
 
+    async def _newest(self, link: Link | None) -> CallRow | None:
+        """The newest call of the session that was answered whole: what the provider keeps ends with its reply."""
+        if link is None:
+            return None
+        known = [*await self._store.calls(link.session_id, limit=_TRIES_SEEN), *self._recent.get(link.session_id, [])]
+        whole = [call for call in known if call.message_id and not call.error and call.outcome == Outcome.COMPLETE]
+        return whole[-1] if whole else None
+
     async def _link(self, item: Interpretation, before: CallRow | None) -> Link | None:
-        link = link_identified(item.identity)
+        link = _named_link(item)
         if link is None and before is not None and before.session_id:
             link = Link(before.session_id, "reply")
         request = item.facts.request
@@ -328,6 +339,14 @@ class Recorder:
         if reply is None:
             return asked, None
         return asked, session.say(reply.parts, asked, exchange.call_id, moment(exchange.ended_ns), part)
+
+
+def _named_link(item: Interpretation) -> Link | None:
+    """The session that the call itself names: the agent's, or the one that the provider keeps."""
+    link, request = link_identified(item.identity), item.facts.request
+    if link is None and request and request.conversation and is_conversation(item.kind):
+        return link_conversation(item.identity, item.exchange.opened.run, request.conversation)
+    return link
 
 
 def _without_past(item: Interpretation) -> Interpretation:

@@ -92,7 +92,17 @@ def _read_request(endpoint: str, value: Item, problems: list[Problem]) -> ModelR
         params=params,
         endpoint=endpoint,
         continues=before if isinstance(before, str) else msgspec.UNSET,
+        conversation=_read_conversation(value.get("conversation"), problems),
     )
+
+
+def _read_conversation(value: Json, problems: list[Problem]) -> str | None:
+    """Its id, bare or in an object."""
+    id = value.get("id") if isinstance(value, dict) else value
+    if isinstance(id, str | None) and (id or value is None):
+        return id
+    note(problems, "wrong_type", "conversation is neither an id nor an object with one")
+    return None
 
 
 def _read_instructions(value: Json, problems: list[Problem]) -> tuple[Text | Opaque, ...]:

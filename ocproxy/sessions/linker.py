@@ -1,10 +1,10 @@
 """Which session a call belongs to: the most trusted evidence decides, and it is named.
 
 In order: our own tags and the agent's own session id (one id, because a tag overrides it in `Agent.identity`), the id
-of a reply that the request says it continues, the continuation of a known history that includes an answer, tool
-results whose call ids we handed on to one session only, the retry of a first request that was never answered, a summary
-in the place of a history, which one session only was given, and only then a new session. Never the first message alone:
-two agents with the same prompt are two sessions.
+of a conversation that the provider keeps, the id of a reply that the request says it continues, the continuation of a
+known history that includes an answer, tool results whose call ids we handed on to one session only, the retry of a
+first request that was never answered, a summary in the place of a history, which one session only was given, and only
+then a new session. Never the first message alone: two agents with the same prompt are two sessions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 from ocproxy.model import Certainty, Identity, digest
 
-How = Literal["identity", "reply", "history", "tool use", "retry", "summary", "prompt", "new"]
+How = Literal["identity", "conversation", "reply", "history", "tool use", "retry", "summary", "prompt", "new"]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -54,6 +54,11 @@ def link_identified(identity: Identity) -> Link | None:
         return Link(session_key(identity.agent, identity.session), "identity", parent, "exact" if parent else None)
     parent = session_key(identity.agent, identity.session, identity.parent_agent_id)
     return Link(session_key(identity.agent, identity.session, identity.agent_id), "identity", parent, "exact")
+
+
+def link_conversation(identity: Identity, run: str | None, conversation: str) -> Link:
+    """The session whose history the provider keeps under the id `conversation`."""
+    return Link(digest("conversation", identity.agent, run or "", conversation), "conversation")
 
 
 def session_key(agent: str, session: str, agent_id: str | None = None) -> str:

@@ -218,6 +218,57 @@ async def test_continuations_link_alike_in_one_batch_and_over_a_restart(tmp_path
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("form", ["conv_1", {"id": "conv_1"}])
+async def test_a_conversation_that_the_provider_keeps_is_one_session(store: Store, tmp_path: Path, form: Any) -> None:
+    ask = {"role": "user", "content": "Go."}
+    cases = [
+        composed({"input": [ask], "conversation": form}, [said("One."), call("a")], "resp_1"),
+        composed({"input": [output("a")], "conversation": form}, [said("Two.")], "resp_2"),
+        composed({"input": [ask], "conversation": "conv_1"}, [said("Three.")], "resp_3"),
+        composed({"input": [ask], "conversation": "conv_2"}, [said("Else.")], "resp_4"),
+    ]
+    first, second = await told(store, tmp_path / "journal", cases)
+    assert [message.content for message in first] == ["Go.", "One.", "alpha", "Two.", "Go.", "Three."]
+    assert is_a_line(first)
+    assert [message.content for message in second] == ["Go.", "Else."]
+
+
+async def test_a_try_that_failed_is_no_part_of_a_conversation(store: Store, tmp_path: Path) -> None:
+    body = {"input": "Go.", "conversation": "conv_1"}
+    cases = [
+        composed(body, [said("One.")], "resp_1"),
+        composed({**body, "input": "On."}, [], "resp_2", status="failed", error={"code": "server_error"}),
+        composed({**body, "input": "On."}, [said("Two.")], "resp_3"),
+    ]
+    (messages,) = await told(store, tmp_path / "journal", cases)
+    assert [message.content for message in messages] == ["Go.", "One.", "On.", "Two."]
+    assert is_a_line(messages)
+    calls = await store.calls()
+    assert calls[1].request_message_id == calls[2].request_message_id
+
+
+async def test_a_conversation_goes_on_in_a_session_that_the_user_named(store: Store, tmp_path: Path) -> None:
+    bodies = [{"input": text, "conversation": "conv_1"} for text in ("Go.", "On.")]
+    cases = [composed(body, [said(f"To {body['input']}")], f"resp_{n}") for n, body in enumerate(bodies)]
+    (messages,) = await told(store, tmp_path / "journal", cases, session="mine")
+    assert is_a_line(messages) and len(messages) == 4
+
+
+async def test_conversations_link_alike_in_one_batch_and_over_a_restart(tmp_path: Path) -> None:
+    bodies = [{"input": text, "conversation": "conv_1"} for text in ("Go.", "On.", "Well?")]
+    write(tmp_path / "journal", [composed(body, [said("Yes.")], f"resp_{n}") for n, body in enumerate(bodies)])
+    found = []
+    for calls in (50, 1):
+        async with await open_store(f"sqlite:///{tmp_path / str(calls)}.db") as store:
+            for _ in range(3 if calls == 1 else 0):
+                ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
+                await ingest._cycle()
+                ingest._restart()
+            await Ingest(store, tmp_path / "journal").catch_up()
+            found.append(await rows(store))
+    assert found[0] == found[1]
+
+
 async def test_an_answer_made_in_the_background_is_told_when_it_is_fetched(store: Store, tmp_path: Path) -> None:
     names = ["background_start", "background_poll", "background_poll"]
     (messages,) = await told(store, tmp_path / "journal", names)
