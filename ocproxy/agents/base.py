@@ -95,6 +95,7 @@ class Answer(msgspec.Struct, frozen=True):
     whole: bool | None = None  # read: `lines` are the whole file
     final_newline: bool | None = None  # read: the last line of the file ends in a newline
     ending_assumed: bool = False  # read: `final_newline` is not said, but taken to be as in most files
+    supposed: bool = False  # read: the result shows a text, and does not say that it is `lines`, the whole file
     created: bool | None = None  # write: the file did not exist before
     note: str | None = None  # why it failed or was rejected, one line
     missing: bool = False  # the file was not there

@@ -7,11 +7,15 @@ Text editor (API documentation, "Text editor tool"): name `str_replace_based_edi
 
 from __future__ import annotations
 
+import re
+
 from ocproxy.agents.base import Action, Replacement
 from ocproxy.agents.fields import number_of, text_of
 from ocproxy.agents.shapes import Shape, degraded, fitted
 from ocproxy.model import EventType, ToolUse
 
+# How the documentation's examples show a file; others have a tab, as in `cat -n`.
+NUMBERED = re.compile(r"\A *(\d{1,9})(?:: ?|\t|→)(.*)\Z", re.S)
 _EDITORS = {"str_replace_based_edit_tool", "str_replace_editor", "str_replace_tool", "text_editor"}
 
 

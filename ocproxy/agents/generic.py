@@ -73,7 +73,9 @@ _HINTS: tuple[tuple[str, EventType], ...] = (
     ("rename", EventType.MOVE),
 )
 _SAYS_DONE = re.compile(
-    r"\bsuccess(fully)?\b|\bhas been (updated|created|edited|written|deleted)\b|^(wrote|created|updated) ", re.I
+    r"\bsuccess(fully)?\b|\bhas been (updated|created|edited|written|deleted)\b"
+    r"|\A\s*(wrote|created|updated|edited|saved|replaced|inserted|appended|deleted|removed|moved|renamed) ",
+    re.I,
 )
 _SAYS_FAILED = re.compile(r"\A\s*(<error>|<tool_use_error>|error\b|traceback \(most recent|failed to |fatal: )", re.I)
 # As `cat -n` numbers lines: nothing else looks so from the first line to the last.
@@ -205,18 +207,42 @@ class Generic:
         text = result.text
         exit_code = int(found[1]) if (found := _EXIT_CODE.match(text)) else None
         size = len(text.encode("utf-8", "replace"))
-        if result.is_error is not None:
-            status = Status.FAILED if result.is_error else Status.APPLIED
-        elif exit_code is not None:
-            status = Status.FAILED if exit_code else Status.APPLIED
-        elif _SAYS_FAILED.search(text):
+        if result.is_error or exit_code:
             status = Status.FAILED
+        elif exit_code is None and self._says_failed(use, result):
+            status = Status.FAILED
+        elif result.is_error is not None or exit_code is not None or _SAYS_DONE.search(text):
+            status = Status.APPLIED
         else:
-            status = Status.APPLIED if _SAYS_DONE.search(text) else Status.UNKNOWN
+            status = Status.UNKNOWN
         if status is Status.FAILED:
             return Answer(status, exit_code=exit_code, output_bytes=size, note=first_line(text))
-        created = True if _SAYS_CREATED.match(text) else None
-        return Answer(status, exit_code=exit_code, output_bytes=size, lines=numbered_lines(text), created=created)
+        # Editors say so of files that were there, too.
+        created = True if _SAYS_CREATED.match(text) and not editor_tools.is_editor(use) else None
+        lines = numbered_lines(text, editor_tools.NUMBERED if editor_tools.is_editor(use) else _NUMBERED)
+        if lines is None and self._reads_whole(use):
+            bare = tuple(enumerate(text.removesuffix("\n").split("\n"), 1)) if text else ()
+            ends = text.endswith("\n")
+            return Answer(status, output_bytes=size, lines=bare, whole=True, final_newline=ends, supposed=True)
+        if lines is not None and status is Status.UNKNOWN and self._reads(use):
+            status = Status.APPLIED  # nothing but a file is shown so
+        return Answer(status, exit_code=exit_code, output_bytes=size, lines=lines, created=created)
+
+    def _says_failed(self, use: ToolUse, result: ToolResult) -> bool:
+        """By the wording. A flag that is false says less: LangChain sets it for every result. What a command prints
+        may begin with anything."""
+        if _SAYS_FAILED.search(result.text) is None:
+            return False
+        return result.is_error is None or all(action.event_type is not EventType.BASH for action in self.actions(use))
+
+    def _reads(self, use: ToolUse) -> bool:
+        return all(action.event_type is EventType.READ for action in self.actions(use))
+
+    def _reads_whole(self, use: ToolUse) -> bool:
+        """Whether it is known to ask for one whole file."""
+        found = self.actions(use)
+        asked = found[0] if len(found) == 1 else None
+        return asked is not None and asked == Action(EventType.READ, path=asked.path)
 
     def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
         return News()
@@ -263,11 +289,11 @@ class Generic:
         return content
 
 
-def numbered_lines(text: str) -> tuple[tuple[int, str], ...] | None:
+def numbered_lines(text: str, pattern: re.Pattern[str] = _NUMBERED) -> tuple[tuple[int, str], ...] | None:
     """The lines of a result that numbers each of its lines in order; None for any other text."""
     lines: list[tuple[int, str]] = []
     for line in text.removesuffix("\n").split("\n"):
-        found = _NUMBERED.match(line)
+        found = pattern.match(line)
         if not found or (lines and int(found[1]) != lines[-1][0] + 1):
             return None
         lines.append((int(found[1]), found[2]))

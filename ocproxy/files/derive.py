@@ -20,6 +20,7 @@ from ocproxy.files.composite import SessionDiff, compose
 from ocproxy.files.diff import is_absolute, resolve
 from ocproxy.files.placement import place
 from ocproxy.files.proposal import Proposal, guess, propose
+from ocproxy.files.supposed import Supposed
 from ocproxy.files.track import Track
 from ocproxy.files.worktree import Sheet
 from ocproxy.model import Certainty, EventType, FileEvent, Part, Status, Text, ToolResult, ToolUse, digest
@@ -48,6 +49,7 @@ class FileLedger:
         self._overwritten: list[tuple[str, Track]] = []
         self._inherits = False  # whether all that was taken so far is another session's
         self._assumed: set[str] = set()  # files that reads showed, but not whether they end in a newline
+        self._supposed = Supposed()
         self._commands: list[str] = []
         self._running: dict[str, FileEvent] = {}  # commands in the background, by the id that their results gave
         self._shown: list[tuple[str, Answer]] = []  # files that messages showed
@@ -240,6 +242,8 @@ class FileLedger:
 
     def _settle(self, action: Action, event: FileEvent, answer: Answer, at: datetime) -> FileEvent:
         status = answer.status
+        if answer.supposed and action.path is not None:
+            self._supposed.show(resolve(action.path, self.workdir), answer)
         if action.path is not None and answer.by_path:
             status = Status(answer.by_path.get(action.path, status))
         proposal = Proposal(event.diff, event.certainty, event.note)
@@ -271,11 +275,13 @@ class FileLedger:
         if action.path is None:
             return proposal
         if action.event_type is EventType.READ:
-            self._read(action.path, answer)
+            if not answer.supposed:
+                self._read(action.path, answer)
             return proposal
         if action.event_type not in _CHANGES:
             return proposal
         track = self._track(action.path)
+        self._supposed.take(resolve(action.path, self.workdir), action, track, self._agent)
         if answer.altered:
             track.settle(answer.created)
             track.lose(_ALTERED)
@@ -297,6 +303,7 @@ class FileLedger:
         if action.event_type is EventType.WRITE:
             track.write(action.content or "", self._agent)
             self._assumed.discard(resolve(action.path or "", self.workdir))
+            self._supposed.forget(resolve(action.path or "", self.workdir))
         elif action.event_type is EventType.DELETE:
             track.remove()
         elif action.event_type is EventType.MOVE:
@@ -339,6 +346,7 @@ class FileLedger:
 
     def _at_end(self, proposal: Proposal, path: str, count: int | None) -> Proposal:
         """Inferred where it shows a last line of which no read said whether it ends in a newline."""
+        proposal = self._supposed.doubted(path, proposal)
         hunks = _HUNK.findall(proposal.diff or "")
         if path not in self._assumed or not hunks or proposal.certainty != "exact":
             return proposal

@@ -35,6 +35,12 @@ class Track(msgspec.Struct):
     def is_forked(self) -> bool:
         return self.disk is not self.ours
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of the file, not even that it was changed."""
+        is_bare = not self.disk.base and not self.disk.blind and self.disk.count is None and self.disk.exists is None
+        return is_bare and not self.is_forked and not self.unseen
+
     def fork(self, sheet: Sheet) -> None:
         """What was believed of the disk is wrong; `sheet` is what is known of it now."""
         self.disk = sheet

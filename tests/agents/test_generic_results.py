@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ocproxy.agents.generic import AGENT, numbered_lines
-from ocproxy.model import ToolResult, ToolUse
+from ocproxy.agents.openai_agents import AGENT as OPENAI_AGENTS
+from ocproxy.agents.pydantic_ai import AGENT as PYDANTIC_AI
+from ocproxy.model import Status, ToolResult, ToolUse
 
 
 def test_numbered_lines_of_a_read_are_its_content() -> None:
@@ -38,3 +40,46 @@ def test_a_part_of_a_file_keeps_its_numbers() -> None:
 def test_a_write_says_when_the_file_is_new(text: str, created: bool | None) -> None:
     use = ToolUse("1", "write_file", {"path": "/a.py", "content": "x"})
     assert AGENT.answer(use, ToolResult("1", text, is_error=False)).created is created
+
+
+EDIT = ToolUse("1", "edit_file", {"path": "/a.py", "old_string": "x", "new_string": "y"})
+COMMAND = ToolUse("1", "bash", {"command": "make"})
+
+
+@pytest.mark.parametrize(
+    ("use", "text", "flag", "status"),
+    [
+        (EDIT, "Error: x is not there", None, Status.FAILED),
+        (EDIT, "Error: x is not there", False, Status.FAILED),  # as LangChain flags every result
+        (EDIT, "Edited /a.py.", None, Status.APPLIED),
+        (EDIT, "Yes.", None, Status.UNKNOWN),
+        (EDIT, "Yes.", False, Status.APPLIED),
+        (COMMAND, "error: as compilers say", False, Status.APPLIED),
+        (COMMAND, "Exit code: 2\nerror: as compilers say", False, Status.FAILED),
+        (COMMAND, "Exit code: 0\nerror: as compilers say", None, Status.APPLIED),
+    ],
+)
+def test_a_result_is_judged_by_exit_code_wording_and_flag(
+    use: ToolUse, text: str, flag: bool | None, status: Status
+) -> None:
+    assert AGENT.answer(use, ToolResult("1", text, is_error=flag)).status is status
+
+
+def test_frameworks_have_words_of_their_own_for_a_tool_that_failed() -> None:
+    retry = ToolResult("1", "x is 0 times in /a.py\n\nFix the errors and try again.")
+    assert PYDANTIC_AI.answer(EDIT, retry).status is Status.FAILED
+    raised = ToolResult("1", "An error occurred while running the tool. Please try again. Error: x is not there")
+    assert OPENAI_AGENTS.answer(EDIT, raised).status is Status.FAILED
+
+
+def test_a_read_that_numbers_its_lines_was_done() -> None:
+    use = ToolUse("1", "read_file", {"path": "/a.py"})
+    assert AGENT.answer(use, ToolResult("1", "1\tone\n2\ttwo")).status is Status.APPLIED
+    assert AGENT.answer(use, ToolResult("1", "1: one\n2: two")).status is Status.UNKNOWN
+
+
+def test_an_editor_numbers_lines_with_colons_and_says_created_of_any_file() -> None:
+    view = ToolUse("1", "str_replace_based_edit_tool", {"command": "view", "path": "/a.py"})
+    assert AGENT.answer(view, ToolResult("1", "1: one\n2:\n3: ")).lines == ((1, "one"), (2, ""), (3, ""))
+    create = ToolUse("1", "str_replace_based_edit_tool", {"command": "create", "path": "/a", "file_text": "x"})
+    assert AGENT.answer(create, ToolResult("1", "File created successfully at: /a")).created is None
