@@ -130,6 +130,7 @@ class Variant:
     manners: Callable[..., Provider] = Scripted
     exit_codes: bool = True  # the wire says them
     failures: bool = True  # the wire says which commands failed
+    says_reads: bool = True  # the wire says which reads succeeded
     says_workdir: bool = True
     script: Callable[[str, Path, Tools], Script] | None = None  # another script than `work.everything`
 

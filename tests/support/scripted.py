@@ -83,6 +83,7 @@ class Scripted(Provider):
         self.websocket = websocket
         self._readers: WeakKeyDictionary[asyncio.StreamWriter, asyncio.StreamReader] = WeakKeyDictionary()
         self._inputs: dict[str, list[Json]] = {}  # by response id: all that was said until then, as input items
+        self._threads: dict[str, Json] = {}  # by message id: the request with all that was said until then
         self._attempts: Counter[tuple[str, int]] = Counter()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,6 +94,9 @@ class Scripted(Provider):
         if served.headers.get("upgrade", "").lower() == "websocket":
             return await self._upgrade(served, writer)
         dialect = dialect_of(served)
+        if served.path.endswith("/conversations"):
+            made = {"id": f"conv_{len(self.log)}", "object": "conversation", "created_at": 0, "metadata": {}}
+            return await self._send(served, writer, 200, made)
         if dialect is None:
             return await super()._answer(served, writer)
         request = self._whole(request_of(served))
@@ -122,11 +126,18 @@ class Scripted(Provider):
             reply = dialect.compose(request, again, number, step)
         if items:
             self._inputs[reply["id"]] = [*items, *reply["output"]]
+            self._inputs[request.get("conversation") or ""] = self._inputs[reply["id"]]
+        if "thread" in request:
+            self._threads[reply["id"]] = {**request, "messages": [*request["messages"], dialect.said(reply)]}
         return reply
 
     def _whole(self, request: Json) -> Json:
-        """A request that goes on from an earlier response, with all that was said before."""
-        before = self._inputs.get(request.get("previous_response_id") or "", [])
+        """A request that goes on from an earlier reply, with all that was said before."""
+        thread = self._threads.get((request.get("thread") or {}).get("previous_message_id") or "")
+        if thread is not None:
+            return {**thread, **request, "messages": [*thread["messages"], *request["messages"]]}
+        name = request.get("previous_response_id") or request.get("conversation")
+        before = self._inputs.get(name, []) if name else []
         return {**request, "input": [*before, *responses.items(request)]} if before else request
 
     async def _upgrade(self, served: Served, writer: asyncio.StreamWriter) -> None:

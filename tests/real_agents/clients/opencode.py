@@ -134,6 +134,7 @@ def _variant(provider: str, protocol: str) -> Variant:
         protocol,
         {"provider": provider},
         exit_codes=False,
+        failures=False,
         script=_WORK,
     )
 
@@ -151,6 +152,7 @@ VARIANTS = [
         "openai-responses",
         {"provider": "openai"},
         exit_codes=False,
+        failures=False,
         script=_PATCH_WORK,
     ),
 ]
