@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ocproxy.agents import editor_tools, mcp_files, patches, shapes
+from ocproxy.agents import editor_tools, mcp_files, openai_tools, patches, shapes
 from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, News, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
@@ -181,7 +181,7 @@ class Generic:
         return digest(_canonical([request.model, [text for text in texts if text is not None], tools]))
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
-        for catalogue in (editor_tools, mcp_files, patches):
+        for catalogue in (editor_tools, mcp_files, openai_tools, patches):
             found: tuple[Action, ...] | None = catalogue.actions(use)
             if found is not None:
                 return found
@@ -205,6 +205,8 @@ class Generic:
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text = result.text
+        if (told := openai_tools.answer(use, result)) is not None:
+            return told
         exit_code = int(found[1]) if (found := _EXIT_CODE.match(text)) else None
         size = len(text.encode("utf-8", "replace"))
         if result.is_error or exit_code:

@@ -55,3 +55,9 @@ def test_a_partial_read_has_its_own_line_numbers() -> None:
 def test_a_file_that_was_not_there_is_missing() -> None:
     answer = AGENT.answer(READ, ToolResult("1", "Error: File '/f' not found"))
     assert (answer.status, answer.missing) == (Status.FAILED, True)
+
+
+def test_a_whole_file_is_known_but_for_its_last_newline() -> None:
+    answer = AGENT.answer(READ, ToolResult("1", "@@ lines 1-2 of 2 @@\na\nb"))
+    assert (answer.lines, answer.whole) == (((1, "a"), (2, "b")), True)
+    assert (answer.final_newline, answer.ending_assumed) == (True, True)

@@ -17,7 +17,7 @@ from tests.support.dialects.openai import error as error
 
 Json = dict[str, Any]
 
-_CALLS = ("function_call", "custom_tool_call", "local_shell_call", "shell_call")
+_CALLS = ("function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call")
 
 
 def claims(method: str, path: str) -> bool:
@@ -84,8 +84,9 @@ def _use(item: Json) -> Json:
     elif item["type"] == "custom_tool_call":
         given = {"input": item["input"]}
     else:
-        given = item["action"]
-    return {"type": "tool_use", "id": item["call_id"], "name": item.get("name") or "local_shell", "input": given}
+        given = item.get("action") or item["operation"]
+    name = item.get("name") or item["type"].removesuffix("_call")
+    return {"type": "tool_use", "id": item["call_id"], "name": name, "input": given}
 
 
 def _texts(content: Any) -> list[Json]:
@@ -135,6 +136,9 @@ def _call(call_id: str, call: Call, offered: Json) -> Json:
     if offered.get("type") in ("local_shell", "shell"):
         del common["name"]
         return {"id": _id("lsh"), "type": f"{offered['type']}_call", **common, "action": call.input}
+    if offered.get("type") == "apply_patch":
+        del common["name"]
+        return {"id": _id("apc"), "type": "apply_patch_call", **common, "operation": call.input}
     arguments = json.dumps(call.input, ensure_ascii=False)
     return {"id": _id("fc"), "type": "function_call", **common, "arguments": arguments}
 
