@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from ocproxy.agents import shapes
 from ocproxy.agents.base import Action, Answer, CallFacts
 from ocproxy.agents.generic import Generic, first_line
@@ -18,7 +20,7 @@ from ocproxy.model import EventType, Identity, Status, ToolResult, ToolUse
 
 _TOOLS = {"ls", "read_file", "write_file", "edit_file", "glob", "grep"}
 _SEARCHES = ("ls", "glob", "grep")
-_LINES = re.compile(r"\A@@ lines (\d+)-\d+ of \d+(?: \| [^\n@]*)? @@\n")
+_LINES = re.compile(r"\A@@ lines (\d+)-(\d+) of (\d+)(?: \| [^\n@]*)? @@\n")
 _ENDED = re.compile(r"\[Command (?:succeeded|failed) with exit code (-?\d{1,10})\]\s*\Z")
 _DONE = re.compile(r"\A(?:Updated file|Created file|Deleted|Successfully (?:replaced|deleted|wrote))\b")
 _MISSING = re.compile(r"\AError: File '.*' not found")
@@ -74,7 +76,10 @@ class DeepAgents(Generic):
             return Answer(Status.FAILED, output_bytes=size, note=first_line(text), missing=missing)
         if use.name == "read_file" and (head := _LINES.match(text)):
             lines = tuple(enumerate(text[head.end() :].split("\n"), int(head[1])))
-            return Answer(Status.APPLIED, output_bytes=size, lines=lines)
+            read = Answer(Status.APPLIED, output_bytes=size, lines=lines)
+            if head[2] != head[3] or lines[-1][0] != int(head[3]):
+                return read
+            return msgspec.structs.replace(read, whole=head[1] == "1", final_newline=True, ending_assumed=True)
         if use.name in _SEARCHES or _DONE.match(text):
             return Answer(Status.APPLIED, output_bytes=size)
         return super().answer(use, result)
