@@ -2,8 +2,8 @@
 
 Both say nothing of their session, and send no call ids: an answer comes again with `Calling tools:` and its calls as a
 text behind it, and results are user messages that begin with `Observation:` or, after an error, with the call's id.
-Results of several calls are joined and cannot be told apart. What Python code does to files is not worked out: a block
-of code is told like a command, `inferred`.
+Results of several calls are joined and can be told apart only where each is one line. What Python code does to files is
+not worked out: a block of code is told like a command, `inferred`.
 """
 
 from __future__ import annotations
@@ -84,10 +84,21 @@ class SmolAgents(Generic):
         error = _ERROR.match(said)
         if error is None and not said.startswith(_OBSERVATION):
             return ()
-        if len(uses) > 1:  # joined: which is whose is not said
-            return tuple(ToolResult(use.id, "") for use in uses)
+        if len(uses) > 1:
+            return _shared_out(said.removeprefix(_OBSERVATION) if error is None else "", uses)
         text = error[1] if error else said.removeprefix(_OBSERVATION)
         return tuple(ToolResult(use.id, text, is_error=True if error else None) for use in uses)
+
+
+def _shared_out(joined: str, uses: Sequence[ToolUse]) -> tuple[ToolResult, ...]:
+    """The program joins the results with newlines, in the order of the calls' ids. Where there are as many lines as
+    calls, each is the result of one; else which is whose is not said."""
+    lines = joined.split("\n")
+    if len(lines) != len(uses) or not all(lines):
+        return tuple(ToolResult(use.id, "") for use in uses)
+    listed = all("/" in use.id for use in uses)  # out of the text, where they stand in that order
+    ordered = uses if listed else sorted(uses, key=lambda use: use.alias or use.id)
+    return tuple(ToolResult(use.id, line) for use, line in zip(ordered, lines, strict=True))
 
 
 def _calls(text: str) -> list[ToolUse]:

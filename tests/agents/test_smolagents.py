@@ -70,7 +70,7 @@ def test_an_answer_has_one_key_with_and_without_the_end_of_its_code() -> None:
 
 def test_joined_results_of_several_calls_claim_nothing() -> None:
     uses = tuple(ToolUse(str(n), "write_file", {"path": f"/f{n}", "content": "x"}) for n in range(2))
-    results = AGENT.results_in([Text("Observation:\nSuccessfully wrote\nerror")], uses)
+    results = AGENT.results_in([Text("Observation:\nSuccessfully wrote\nerror\nmore")], uses)
     assert [AGENT.answer(use, result).status for use, result in zip(uses, results, strict=True)] == [
         Status.UNKNOWN,
         Status.UNKNOWN,
@@ -80,3 +80,11 @@ def test_joined_results_of_several_calls_claim_nothing() -> None:
 def test_what_is_no_result_settles_nothing() -> None:
     assert AGENT.results_in([Text("New task:\nGo on.")], (ToolUse("1", "x", {}),)) == ()
     assert isinstance(AGENT.results_in([Text("Observation:\nx")], (ToolUse("1", "x", {}),))[0], ToolResult)
+
+
+def test_joined_results_of_one_line_each_stand_in_the_order_of_the_ids() -> None:
+    uses = tuple(ToolUse(id, "write_file", {"path": f"/{id}", "content": "x"}) for id in ("b", "a"))
+    results = AGENT.results_in([Text("Observation:\nWrote a.\nError: no b")], uses)
+    assert [(result.tool_use_id, result.text) for result in results] == [("a", "Wrote a."), ("b", "Error: no b")]
+    failed = AGENT.results_in([Text("Call id: b\nError:\nno b\nno a")], uses)
+    assert [result.text for result in failed] == ["", ""]
