@@ -21,6 +21,8 @@ VARIANTS = [
     _way("ChatOpenAI", "openai-chat", "chat"),
     _way("ChatOpenAI, streamed", "openai-chat", "chat", "--stream"),
     _way("ChatOpenAI, Responses", "openai-responses", "responses"),
-    _way("ChatAnthropic, streamed", "anthropic-messages", "messages", "--stream"),
+    _way(
+        "ChatAnthropic, streamed", "anthropic-messages", "messages", "--stream", says_reads=True
+    ),  # it flags every result
     _way("ChatGoogleGenerativeAI", "gemini", "gemini"),
 ]

@@ -20,7 +20,7 @@ VARIANTS = [
     _way("Chat Completions", "openai-chat", "openai"),
     _way("Chat Completions, streamed", "openai-chat", "openai", "--stream"),
     _way("Messages", "anthropic-messages", "anthropic", "--stream"),
-    _way("Gemini", "gemini", "gemini", "--stream"),
+    _way("Gemini", "gemini", "gemini"),
     _way("responses", "openai-responses", "responses"),
     _way("anthropic_messages", "anthropic-messages", "messages"),
 ]

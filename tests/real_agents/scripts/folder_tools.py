@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+_ONE = threading.Lock()  # some frameworks run the calls of an answer at once
 
 
 def read_file(path: str) -> str:
@@ -38,11 +41,12 @@ def edit_file(path: str, old_string: str, new_string: str, replace_all: bool = F
         new_string: What is to be there instead.
         replace_all: Whether to replace it wherever it is.
     """
-    text = Path(path).read_bytes().decode()
-    count = text.count(old_string)
-    if not count or (count > 1 and not replace_all):
-        raise ValueError(f"old_string is {count} times in {path}")
-    Path(path).write_bytes(text.replace(old_string, new_string).encode())
+    with _ONE:
+        text = Path(path).read_bytes().decode()
+        count = text.count(old_string)
+        if not count or (count > 1 and not replace_all):
+            raise ValueError(f"old_string is {count} times in {path}")
+        Path(path).write_bytes(text.replace(old_string, new_string).encode())
     return f"Edited {path}."
 
 
