@@ -10,7 +10,7 @@ import msgspec
 from ocproxy.agents.catalog import agent_named
 from ocproxy.exchange import Outcome
 from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
-from ocproxy.ingest.forks import drawn_ids, with_marks
+from ocproxy.ingest.forks import count_known, drawn_ids, with_marks
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
@@ -244,7 +244,10 @@ class Recorder:
             return item
         users = await self._users(drawn_ids(request), item)
         foreign = {id for id, sessions in users.items() if sessions - {session_id}}
-        facts = msgspec.structs.replace(item.facts, request=with_marks(request, foreign))
+        evidence = _evidence(item, request)
+        known = {one.history for one in await self._known(evidence, item)} if evidence.answered else set()
+        marked = with_marks(request, foreign, count_known(item.agent, request, known))
+        facts = msgspec.structs.replace(item.facts, request=marked)
         return msgspec.structs.replace(item, facts=facts)
 
     async def _delegators(self, item: Interpretation, request: ModelRequest) -> list[str]:

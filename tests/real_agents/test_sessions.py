@@ -15,7 +15,8 @@ import pytest
 
 from ocproxy.demo.script import Call, Script, Step
 from tests.real_agents.client import Client, Variant
-from tests.real_agents.clients.codex import CodeTools, FunctionTools
+from tests.real_agents.clients.codex import CodeTools, Codex, FunctionTools
+from tests.real_agents.clients.opencode import Opencode
 from tests.real_agents.conftest import Opened
 from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced
 from tests.real_agents.work import files_of, short
@@ -87,7 +88,30 @@ def test_a_continued_run_adds_to_the_same_session(opened: Opened, name: str) -> 
     assert told_once(shown)
 
 
-# Two opencode that start at once in a new home both make its database, and one of them fails.
+@pytest.mark.parametrize("name", [FUNCTIONS, CODE, ANTHROPIC])
+def test_a_fork_is_a_session_that_tells_its_own_work_only(opened: Opened, name: str) -> None:
+    with opened(name, shorts("first", "second")) as stage:
+        stage.agent.run("[[script:first]] Do it.")
+        before = main_of(stage)
+        assert before and isinstance(stage.agent, Codex | Opencode)
+        stage.agent.run("[[script:second]] Go on.", *stage.agent.forked(before))
+        stage.recorder.flush()
+        rows = {session["opencode_id"]: session for session in stage.sessions()}
+        first = rows.pop(before)
+        ((_, second),) = rows.items()
+        shown = [stage.show(row["id"]) for row in (first, second)]
+        assert replayed(stage, *shown) == files_of(stage.workdir)
+        assert [list(map(name_of_file, diffed(stage, row["id"]))) for row in (first, second)] == [
+            ["first.txt"], ["second.txt"],
+        ]  # fmt: skip
+        stage.recorder.stop()
+        stage.recorder.run("rebuild")
+        assert [stage.show(row["id"]) for row in (first, second)] == shown
+    assert (first["parent_id"], second["parent_id"]) == (None, None)
+    assert list(map(uses, shown)) == [all_of("first"), all_of("second")]
+    assert all(map(told_once, shown))
+
+
 @pytest.mark.parametrize("name", [CODE, FUNCTIONS])
 def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Opened, name: str) -> None:
     with opened(name, shorts("one", "two")) as stage:

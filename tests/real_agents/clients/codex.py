@@ -40,6 +40,10 @@ class Codex(Client):
     def continued(self) -> tuple[str, ...]:
         return ("resume", "--last")
 
+    def forked(self, session: str) -> tuple[str, ...]:
+        """The arguments with which the next run goes on with a copy of that session."""
+        return ("fork", session)
+
     def read_result(self, output: str) -> Finished:
         threads = [json.loads(path.read_text("utf-8").splitlines()[0]) for path in self._rollouts()]
         session = threads[-1]["payload"]["id"] if threads else ""

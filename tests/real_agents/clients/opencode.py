@@ -42,6 +42,10 @@ class Opencode(Client):
     def continued(self) -> tuple[str, ...]:
         return ("--continue",)
 
+    def forked(self, session: str) -> tuple[str, ...]:
+        """The arguments with which the next run goes on with a copy of that session."""
+        return ("--session", session, "--fork")
+
     @property
     def model(self) -> str:
         name, model, _ = _PROVIDERS[self.options.get("provider", "anthropic")]
