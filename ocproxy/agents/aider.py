@@ -14,12 +14,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ocproxy.agents import aider_edits, aider_replace
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, Replacement
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.model import CallKind, Identity, Message, ModelRequest, Part, Status, Text, ToolResult, ToolUse
 
 _COMMIT = "You are an expert software engineer that generates concise, one-line Git commit messages"
 _SUMMARIZE = "*Briefly* summarize this partial conversation about programming."
+_HEADING = re.compile(r"^# (USER|ASSISTANT)\n", re.M)
 _SYSTEM = re.compile(
     r"Act as an expert (?:software developer|architect engineer|code analyst)\b"
     r"|You are an expert on the AI coding tool called Aider\b"
@@ -110,6 +111,16 @@ class Aider(Generic):
         if system.startswith(_COMMIT):
             return CallKind.COMMIT
         return CallKind.SUMMARY if _SUMMARIZE in system[:200] else CallKind.MAIN
+
+    def flattened(self, facts: CallFacts) -> Flattened | None:
+        """One user message, each message behind a heading. Only prompts count: what it restores from its file of the
+        chat has parts of answers twice."""
+        if facts.request is None or self.kind(facts) is not CallKind.SUMMARY:
+            return None
+        asked = "\n".join(_text(message.parts) for message in facts.request.messages)
+        pieces = _HEADING.split(asked)
+        said = (text.strip() for role, text in zip(pieces[1::2], pieces[2::2], strict=True) if role == "USER")
+        return Flattened(tuple(text for text in said if text))
 
     def key(self, message: Message) -> str | None:
         """Without what the program puts in: sample conversations, the map of the repository, files, rules."""

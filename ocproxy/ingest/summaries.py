@@ -8,6 +8,7 @@ was given it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -21,7 +22,7 @@ from ocproxy.sessions.chain import histories
 from ocproxy.sessions.summaries import summary_keys, tells
 from ocproxy.store.base import Store
 
-# In how many messages at the beginning, and in how many of their texts, a summary is looked for.
+# In how many messages of the conversation's beginning, and in how many of their texts, a summary is looked for.
 _MESSAGES_READ, _TEXTS_READ, _KEYS_ASKED = 3, 20, 2_000
 # How many sessions with the same beginning are compared with a flattened conversation.
 _COMPARED = 10
@@ -40,8 +41,9 @@ class Summaries:
     async def told_in(self, item: Interpretation) -> list[CallRow]:
         """The calls whose answers, summaries, the request begins with, oldest first. They may have no session."""
         messages = item.facts.request.messages if item.facts.request else ()
-        first = [message for message in messages[:_MESSAGES_READ] if message.role != "assistant"]
-        texts = [part.text for message in first for part in message.parts if isinstance(part, Text)]
+        said = islice((message for message in messages if item.agent.key(message) is not None), _MESSAGES_READ)
+        asked = [message for message in said if message.role != "assistant"]
+        texts = [part.text for message in asked for part in message.parts if isinstance(part, Text)]
         keys = [key for text in texts[:_TEXTS_READ] for key in summary_keys(item.agent.spoken(text))]
         return await self._calls(keys[:_KEYS_ASKED], item)
 

@@ -1,9 +1,10 @@
-"""How agents ask for a summary and go on from it, on recorded requests: Qwen Code, Gemini CLI, pi and Cline."""
+"""How agents ask for a summary and go on from it, on recorded requests: Qwen Code, Gemini CLI, pi, Cline and aider."""
 
 from __future__ import annotations
 
 import msgspec
 
+from ocproxy.agents.aider import AGENT as AIDER
 from ocproxy.agents.base import CallFacts, Flattened
 from ocproxy.agents.catalog import agent_of
 from ocproxy.agents.cline import AGENT as CLINE
@@ -14,8 +15,8 @@ from ocproxy.model import CallKind, Message, Text, ToolUse
 from tests.agents.replayed import WORKDIR, conversation, events, facts, requests, told
 
 # Places in the recording: the requests for a summary, and the one that goes on from it.
-SUMMARIES = {"qwen-code": (0, 1), "gemini-cli": (3, 4), "pi": (6, 8, 9), "cline": (10, 12)}
-AFTER = {"qwen-code": 2, "gemini-cli": 5, "pi": 7, "cline": 11}
+SUMMARIES = {"qwen-code": (0, 1), "gemini-cli": (3, 4), "pi": (6, 8, 9), "cline": (10, 12), "aider": (13, 15)}
+AFTER = {"qwen-code": 2, "gemini-cli": 5, "pi": 7, "cline": 11, "aider": 14}
 SAID = "A file was read and one was written. [[script:second]]"
 
 
@@ -70,6 +71,18 @@ def test_cline_writes_the_conversation_into_one_text() -> None:
     assert flat.texts == ("Reading.",)
     assert flat.before is not None
     assert flat.before.endswith("## Files\nRead:\n- none\nModified:\n- none")
+
+
+def test_the_prompts_in_the_text_that_aider_writes_are_the_conversation() -> None:
+    """It restored the history from its file, with a part of an answer twice; later it begins with the summary."""
+    first, second = (requests("compactions")[place] for place in SUMMARIES["aider"])
+    assert AIDER.flattened(first) == Flattened(("Do the work, please, on that file.",))
+    flat = AIDER.flattened(second)
+    assert flat is not None
+    assert flat.texts[0].startswith("I spoke to you previously about a number of things.\nI asked you to ")
+    assert flat.texts[1:] == ("And now more of it.",)
+    (told, *_) = [message for message in messages(AFTER["aider"]) if AIDER.key(message) is not None]
+    assert told.parts == (Text(flat.texts[0]),)
 
 
 def test_the_thanks_for_a_summary_are_no_answer_of_a_model() -> None:
