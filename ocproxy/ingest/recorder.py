@@ -179,7 +179,10 @@ class Recorder:
         """The newest call of the session that was answered whole: what the provider keeps ends with its reply."""
         if link is None:
             return None
-        known = [*await self._store.calls(link.session_id, limit=_TRIES_SEEN), *self._recent.get(link.session_id, [])]
+        known = [
+            *await self._store.calls(link.session_id, limit=_TRIES_SEEN),
+            *self._uncommitted.calls.get(link.session_id, []),
+        ]
         whole = [call for call in known if call.message_id and not call.error and call.outcome == Outcome.COMPLETE]
         return whole[-1] if whole else None
 
