@@ -1,4 +1,4 @@
-"""A terminal for agents that want to be looked at: a pseudo-terminal whose output is read and thrown away."""
+"""A terminal for agents that want to be looked at: a pseudo-terminal that is read, and that takes keys."""
 
 from __future__ import annotations
 
