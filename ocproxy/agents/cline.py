@@ -1,7 +1,8 @@
 """Cline, the command line program: one tool call for many files or commands. Recorded from 3.0.65.
 
-It says nothing of its session: calls are linked by their histories and call ids. A subagent (`spawn_agent`) has a
-system prompt of the model's making, and is known by its tools; its conversation begins with the task. Results are
+It says nothing of its session: calls are linked by their histories and call ids. A subagent (`spawn_agent`) and a
+member of a team (`team_run_task`, one conversation for all its tasks) have system prompts of the model's making, and
+are known by their tools; their conversations begin with the task. Results are
 JSON: an object, or a list with one for each file or command, with `success`. Reads number their lines and do not say
 whether the last one ends in a newline.
 """
@@ -22,7 +23,8 @@ from ocproxy.agents.offered import names_of, system_text
 from ocproxy.agents.shapes import Shape
 from ocproxy.model import CallKind, EventType, Identity, Json, ModelRequest, Status, Text, ToolResult, ToolUse
 
-_TOOLS = {"read_files", "run_commands", "search_codebase", "spawn_agent"}
+_TOOLS = {"read_files", "run_commands", "search_codebase"}
+_MATES = {"spawn_agent", "team_run_task"}  # a member of a team spawns none
 _SUMMARIZE = "Summarize the provided coding session into a concise continuation note"
 _INPUT = re.compile(r"<user_input mode=\"\w+\">(.*?)</user_input>", re.S)
 _CUT = r"\n\.\.\.\[truncated \d+ chars\]\Z"
@@ -42,8 +44,9 @@ class Cline(Generic):
         request = facts.request
         if request is None:
             return False
-        said = system_text(request)
-        return said.startswith(("You are Cline, ", _SUMMARIZE)) or names_of(request) >= _TOOLS
+        names, said = names_of(request), system_text(request)
+        is_known = said.startswith(("You are Cline, ", _SUMMARIZE))
+        return is_known or (names >= _TOOLS and bool(names & _MATES))
 
     def identity(self, facts: CallFacts) -> Identity:
         return self.tagged(Identity(self.name, workdir=_workdir(facts.request)), facts.tags)
@@ -65,9 +68,9 @@ class Cline(Generic):
         return Flattened(said, before or None)
 
     def delegated(self, use: ToolUse) -> str | None:
-        """The task of a subagent, with which its conversation begins."""
+        """The task of a subagent or of a member of the team, with which its conversation begins."""
         task = use.input.get("task")
-        return task if use.name == "spawn_agent" and isinstance(task, str) else None
+        return task if use.name in _MATES and isinstance(task, str) else None
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
         if use.name == "editor":

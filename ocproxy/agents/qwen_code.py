@@ -2,7 +2,8 @@
 
 It says nothing of its session: calls are linked by their histories and call ids. Tools that are not in the catalogue of
 a call run through `tool_call{name, arguments}`. No result has an error flag: what became of a call is in its words. A
-subagent (`agent`) is a conversation of its own, which begins with the prompt; by default it runs in the background.
+subagent (`agent`) is a conversation of its own, which begins with the prompt; by default it runs in the background. A
+fork has the history of its parent before that, with another result of the call that made it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from ocproxy.model import (
 
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
 _WORKDIR = re.compile(r"^I'm currently working in the directory: ([^\n]+?)[ \t]*$", re.M)
+_FORK = re.compile(r"\A<fork-boilerplate>.*?</fork-boilerplate>\s*Directive: ", re.S)
+_FORK_AGREES = "Understood. Executing directive now."  # put into a fork's history as an answer
 _SEARCHES = ("glob", "grep_search", "list_directory")
 
 # How side calls begin what they want: in the system prompt, or in the last message.
@@ -137,7 +140,20 @@ class QwenCode(ByUserAgent):
         said = messages[1] if len(messages) > 1 else None
         return 2 if said and said.role == "assistant" and said.parts == (Text(_GOT_IT),) else 0
 
+    def key(self, message: Message) -> str | None:
+        if message.role == "assistant" and message.parts == (Text(_FORK_AGREES),):
+            return None
+        return super().key(message)
+
+    def inherited(self, messages: Sequence[Sequence[Part]]) -> int:
+        """What stands before the directive of a fork."""
+        begins = (
+            at for at, parts in enumerate(messages) if any(isinstance(p, Text) and _FORK.match(p.text) for p in parts)
+        )
+        return next(begins, 0)
+
     def spoken(self, text: str) -> str:
+        text = _FORK.sub("", text)
         return _REMINDER.sub("", text).strip() if "<system-reminder>" in text else text.strip()
 
     def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:

@@ -9,10 +9,11 @@ import msgspec
 
 from ocproxy.agents.catalog import agent_named
 from ocproxy.exchange import Outcome
-from ocproxy.ingest.conversation import Conversation, is_conversation, message_key
+from ocproxy.ingest.conversation import Conversation, is_conversation
+from ocproxy.ingest.evidence import evidence_of, first_words, prompt_keys
 from ocproxy.ingest.forks import count_known, drawn_ids, with_marks
 from ocproxy.ingest.interpret import Interpretation
-from ocproxy.ingest.rows import brief, call_row, moment, prompt_row
+from ocproxy.ingest.rows import call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
 from ocproxy.ingest.summaries import Summaries, claimed, given_to
 from ocproxy.ingest.uncommitted import Uncommitted
@@ -20,19 +21,14 @@ from ocproxy.model import (
     Batch,
     CallKind,
     CallRow,
-    Message,
     ModelRequest,
     Problem,
     SessionRow,
-    Text,
-    ToolResult,
 )
-from ocproxy.sessions.chain import histories
 from ocproxy.sessions.linker import (
     Evidence,
     Known,
     Link,
-    delegation_key,
     link_by_evidence,
     link_conversation,
     link_identified,
@@ -48,12 +44,6 @@ _BYTES_HELD = 128 * 1024 * 1024
 
 # Tries of a first turn, at most: an agent gives up sooner.
 _TRIES_SEEN = 50
-
-# In how many texts of a first request a subagent's prompt is looked for.
-_TEXTS_ASKED = 20
-
-# How many of the newest tool results are asked about when a call names no session: the first is nearly always enough.
-_RESULTS_ASKED = 20
 
 
 class Recorder:
@@ -140,7 +130,7 @@ class Recorder:
         text, or by the prompt that it carries."""
         request = item.facts.request
         if request is not None and not is_conversation(item.kind):
-            evidence = _evidence(item, request)
+            evidence = evidence_of(item, request)
             known = await self._known(evidence, item) if evidence.answered else []
             if (link := link_by_evidence(evidence, known, {}, new_id="")).how == "history":
                 return link
@@ -193,7 +183,7 @@ class Recorder:
         request = item.facts.request
         if link is not None or request is None or not is_conversation(item.kind):
             return link
-        evidence = _evidence(item, request)
+        evidence = evidence_of(item, request)
         known = await self._known(evidence, item)
         users = await self._users(evidence.tool_use_ids, item)
         link = link_by_evidence(evidence, known, users, new_id=item.exchange.call_id)
@@ -247,7 +237,7 @@ class Recorder:
             return item
         users = await self._users(drawn_ids(request), item)
         foreign = {id for id, sessions in users.items() if sessions - {session_id}}
-        evidence = _evidence(item, request)
+        evidence = evidence_of(item, request)
         known = {one.history for one in await self._known(evidence, item)} if evidence.answered else set()
         marked = with_marks(request, foreign, count_known(item.agent, request, known))
         facts = msgspec.structs.replace(item.facts, request=marked)
@@ -255,7 +245,7 @@ class Recorder:
 
     async def _delegators(self, item: Interpretation, request: ModelRequest) -> list[str]:
         """The sessions, stored or about to be, one of whose tool uses gave away a prompt that begins this request."""
-        keys = _prompt_keys(item, request)
+        keys = prompt_keys(item, request)
         found = await self._store.delegators(keys, item.identity.agent, item.exchange.opened.run)
         about = [session for key in keys for session in self._uncommitted.delegated.get(key, ())]
         fitting = await self._fitting(set(about), item)
@@ -318,7 +308,7 @@ class Recorder:
             agent_version=identity.version or old.agent_version,
             run=old.run or item.exchange.opened.run,
             plugin=old.plugin or session.agent.name,
-            prompt=old.prompt or (_first_words(item) if is_main else None),
+            prompt=old.prompt or (first_words(item) if is_main else None),
         )
         session.update(row)
         part.sessions.append(row)
@@ -358,38 +348,3 @@ def _named_link(item: Interpretation) -> Link | None:
 def _without_past(item: Interpretation) -> Interpretation:
     what = "the request continues a reply that was not recorded; the messages before it are not known"
     return msgspec.structs.replace(item, problems=(*item.problems, Problem("unknown_reply", what)))
-
-
-def _first_words(item: Interpretation) -> str | None:
-    """How the user began: the first line with words in it, of the first message of the conversation that has one."""
-    for message in item.facts.request.messages if item.facts.request else ():
-        if message.role == "user" and item.agent.key(message) is not None:
-            for part in message.parts:
-                if isinstance(part, Text) and (said := item.agent.spoken(part.text)):
-                    return brief(said)
-    return None
-
-
-def _prompt_keys(item: Interpretation, request: ModelRequest) -> list[str]:
-    """Of all that is said in a first request: a subagent's prompt may stand behind an environment or a role."""
-    texts = [part.text for message in request.messages for part in message.parts if isinstance(part, Text)]
-    said = [spoken for text in texts[:_TEXTS_ASKED] if (spoken := item.agent.spoken(text))]
-    return [delegation_key(text) for text in said]
-
-
-def _evidence(item: Interpretation, request: ModelRequest) -> Evidence:
-    kept: list[Message] = []
-    keys: list[str] = []
-    answers: list[int] = []
-    recap = item.agent.recap(request.messages)
-    for number, message in enumerate(request.messages):
-        key = message_key(item.agent, message)
-        if key is not None:
-            kept.append(message)
-            keys.append(key)
-            if message.role == "assistant" and number >= recap:
-                answers.append(len(kept))
-    answers = answers or [0]
-    results = [part for message in reversed(kept) for part in message.parts if isinstance(part, ToolResult)]
-    ids = [part.alias or part.tool_use_id for part in results[:_RESULTS_ASKED]]
-    return Evidence(histories(keys), answers[0], answers[-1], ids)

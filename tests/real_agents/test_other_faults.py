@@ -14,7 +14,7 @@ import pytest
 
 from ocproxy.demo.script import Script, Step
 from tests.real_agents.client import Variant
-from tests.real_agents.conftest import Open
+from tests.real_agents.conftest import Opened
 from tests.real_agents.oracle import (
     assert_nothing_is_told_twice,
     assert_the_last_history_is_told,
@@ -62,7 +62,7 @@ def ends(name: str, fault: str) -> bool:
 
 @pytest.mark.parametrize("fault", BROKEN)
 @pytest.mark.parametrize("name", AGENTS)
-def test_a_turn_that_broke_is_told_once_and_right(opened: Open, name: str, fault: str) -> None:
+def test_a_turn_that_broke_is_told_once_and_right(opened: Opened, name: str, fault: str) -> None:
     given, status, outcome = BROKEN[fault]
     once = Fault(given.script, given.step, given.what, given.status, given.headers)
     with opened(name, work, faults=[once]) as stage:
