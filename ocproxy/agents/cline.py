@@ -32,7 +32,8 @@ _WORKDIR = re.compile(r"^4\. Working Directory: ([^\n]+?)[ \t]*$", re.M)
 _LINE = re.compile(r" *(\d{1,9}) \| (.*)", re.S)
 _EXIT = re.compile(r"\ACommand exited with code (-?\d{1,10})\b")
 _MISSING = re.compile(r"\bENOENT\b|no such file", re.I)
-_REJECTED = re.compile(r"\b(?:user|was) (?:denied|rejected|declined)\b|not approved", re.I)
+# The last words stand behind whatever an approval says, so that the model does not take it for a failure.
+_REJECTED = re.compile(r"\b(?:user|was) (?:denied|rejected|declined)\b|not approved|NOT a tool or system failure", re.I)
 
 
 class Cline(Generic):
@@ -85,7 +86,10 @@ class Cline(Generic):
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         said = _object(result.text)
         size = len(result.text.encode("utf-8", "replace"))
-        if isinstance(said, dict) and isinstance(said.get("success"), bool):
+        if isinstance(said, dict) and isinstance(said.get("isError"), bool):  # of an MCP server
+            status = Status.FAILED if said["isError"] else Status.APPLIED
+            return Answer(status, output_bytes=size, note=_server_error(said) if said["isError"] else None)
+        if isinstance(said, dict) and (isinstance(said.get("success"), bool) or isinstance(said.get("error"), str)):
             return _answer(use, said, size)
         if isinstance(said, list) and said and all(isinstance(one, dict) for one in said):
             each = tuple(
@@ -176,6 +180,12 @@ def _answer(use: ToolUse, said: dict[str, Any], size: int) -> Answer:
         return Answer(Status.APPLIED, exit_code=0, output_bytes=size)
     lines = _numbered(text) if use.name == "read_files" else None
     return Answer(Status.APPLIED, output_bytes=size, lines=lines)
+
+
+def _server_error(said: dict[str, Any]) -> str | None:
+    content = said["content"] if isinstance(said.get("content"), list) else []
+    texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return first_line("\n".join(texts)) or None
 
 
 def _numbered(text: str) -> tuple[tuple[int, str], ...] | None:

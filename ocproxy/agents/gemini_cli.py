@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from ocproxy.agents import gemini_replace, shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, CommandEnd, News, Replacement
 from ocproxy.agents.by_user_agent import ByUserAgent
 from ocproxy.agents.fields import number_of, path_of, text_of
 from ocproxy.agents.generic import first_line
@@ -54,7 +54,15 @@ _ENDING = re.compile(
     r"(?:\nError: (?P<error>[^\n]*))?(?:\nExit Code: (?P<code>-?\d{1,10}))?(?:\nSignal: (?P<signal>\w+))?"
     r"(?:\nBackground PIDs: [\d, ]+)?(?:\nProcess Group PGID: \d+)?\s*\Z"
 )
-_REJECTED = re.compile(r"\A\[Operation Cancelled\]|denied by (?:policy|user)|User (?:denied|cancelled)")
+_STARTED = re.compile(r"\ACommand moved to background \(PID: (\d+)\)")
+# A line of `list_background_processes`; a command may have several lines.
+_LISTED = re.compile(
+    r"^- \[PID (\d+)\] EXITED: `.*?`(?: \(Exit Code: (-?\d{1,10})\))?(?: \(Signal: (\w+)\))?$", re.S | re.M
+)
+_REJECTED = re.compile(
+    r"\A\[Operation Cancelled\]|denied by (?:policy|user)|User (?:denied|cancelled)"
+    r"|\ATool execution for \".*\" requires user confirmation, which is not supported"
+)
 _MISSING = re.compile(r"\A(?:File not found|File path .* not found|Error: File not found)", re.I)
 _CREATED = ("Successfully created and wrote to new file: ", "Created new file: ")
 _DONE = (*_CREATED, "Successfully overwrote file: ", "Successfully modified file: ")
@@ -170,6 +178,17 @@ class GeminiCli(ByUserAgent):
             return Answer(Status.APPLIED, output_bytes=size)
         return super().answer(use, result)
 
+    def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
+        """The ends of commands in the background, which the model has to ask for."""
+        if not isinstance(said, ToolResult) or use is None or use.name != "list_background_processes":
+            return News()
+        ended = []
+        for pid, code, signal in _LISTED.findall(_said(said)[0]):
+            failed = signal or code not in ("", "0")
+            status = Status.FAILED if failed else Status.APPLIED if code else Status.UNKNOWN
+            ended.append(CommandEnd(pid, status, int(code) if code else None, "ran in the background"))
+        return News(tuple(ended))
+
     def replace(self, text: str, replacement: Replacement) -> str | None:
         if replacement.whole_lines:
             return super().replace(text, replacement)
@@ -210,7 +229,9 @@ def _ran(text: str, size: int) -> Answer:
     if wrapped := _WRAPPED.match(text):
         text = wrapped[1]
     if text.startswith("Command moved to background"):
-        return Answer(Status.APPLIED, output_bytes=size, note="runs in the background")
+        started = _STARTED.match(text)
+        background = started[1] if started else None
+        return Answer(Status.APPLIED, output_bytes=size, note="runs in the background", background=background)
     if text.startswith(("Command was cancelled by user", "Command was automatically cancelled")):
         return Answer(Status.FAILED, output_bytes=size, note=first_line(text))
     if not text.startswith(("Output: ", "Command: ")):

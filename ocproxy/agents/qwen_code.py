@@ -71,7 +71,11 @@ _CREATED = ("Successfully created and wrote to new file: ", "Created new file: "
 _WRITTEN = (*_CREATED, "Successfully overwrote file: ")
 _EDITED = re.compile(r"\A(?:The file: .* has been updated\.|Created new file: )", re.S)
 _BY_USER = ("User modified the `content` to be: ", "User modified the `new_string` content to be: ")
-_REJECTED = re.compile(r"\A\[Operation Cancelled\]|denied by (?:policy|user)|User (?:denied|did not allow|cancelled)")
+_REJECTED = re.compile(
+    r"\A\[Operation Cancelled\]|denied by (?:policy|user)|User (?:denied|did not allow|cancelled)"
+    r"|\AQwen Code requires permission to use .*, but that permission was declined"
+)
+_SERVER_FAILED = re.compile(r"\AMCP tool '[^\n]*' reported (?:tool|an) error\b")
 _MISSING = re.compile(r"\A(?:File not found|Error: File not found)")
 _READ_FAILED = re.compile(
     r"\A(?:File not found|File path must be |File path .* is ignored|Path is a directory|Error|Failed to )"
@@ -181,7 +185,7 @@ class QwenCode(ByUserAgent):
         size = len(text.encode("utf-8", "replace"))
         if _REJECTED.search(text[:300]):
             return Answer(Status.REJECTED, output_bytes=size, note=first_line(text))
-        if text.startswith("[tool_call bridge refused]"):
+        if text.startswith("[tool_call bridge refused]") or _SERVER_FAILED.match(text):
             return Answer(Status.FAILED, output_bytes=size, note=first_line(text))
         if use.name == "run_shell_command":
             return _ran(text, size)

@@ -100,6 +100,35 @@ def test_a_single_command_without_its_list_is_taken() -> None:
     assert action.command == "ls"
 
 
+@pytest.mark.parametrize(
+    ("tool", "error", "status"),
+    [
+        (
+            "editor",
+            'Tool "editor" requires approval in a TTY session -- NOT a tool or system failure. Clarify with user before'
+            " proceeding.",
+            Status.REJECTED,
+        ),
+        ("run_commands", "This tool call was rejected by the user and not executed.", Status.REJECTED),
+        (
+            "editor",
+            'Tool "editor" emitted invalid JSON arguments: Tool call arguments could not be parsed as JSON.',
+            Status.FAILED,
+        ),
+    ],
+)
+def test_a_call_that_was_never_run_says_so_without_a_list(tool: str, error: str, status: Status) -> None:
+    answer = AGENT.answer(ToolUse("1", tool, {}), ToolResult("1", json.dumps({"error": error})))
+    assert (answer.status, answer.note) == (status, error)
+
+
+@pytest.mark.parametrize(("failed", "status"), [(False, Status.APPLIED), (True, Status.FAILED)])
+def test_the_result_of_an_mcp_server_says_whether_it_failed(failed: bool, status: Status) -> None:
+    said = {"content": [{"type": "text", "text": "Error: this tool always fails"}], "isError": failed}
+    answer = AGENT.answer(ToolUse("1", "files__fail", {}), ToolResult("1", json.dumps(said)))
+    assert (answer.status, answer.note) == (status, "Error: this tool always fails" if failed else None)
+
+
 def test_a_patch_over_responses_is_told_file_by_file() -> None:
     patch = "*** Begin Patch\n*** Add File: a\n+x\n*** Delete File: b\n*** End Patch"
     assert [action.event_type for action in AGENT.actions(ToolUse("1", "apply_patch", {"input": patch}))] == [

@@ -160,6 +160,29 @@ def test_an_error_is_a_failure_or_a_rejection(error: str, status: Status, missin
     assert (answer.status, answer.missing, answer.note) == (status, missing, error)
 
 
+def test_a_call_that_nobody_could_be_asked_about_is_rejected() -> None:
+    error = 'Tool execution for "WriteFile" requires user confirmation, which is not supported in non-interactive mode.'
+    answer = AGENT.answer(READ, ToolResult("1", error, True, content={"error": error}))
+    assert (answer.status, answer.note) == (Status.REJECTED, error)
+
+
+def test_the_end_of_a_command_in_the_background_is_heard_when_the_model_asks_for_it() -> None:
+    started = "Command moved to background (PID: 7735). Output hidden. Press Ctrl+B to view."
+    answer = AGENT.answer(SHELL, ToolResult("1", _wrapped(started)))
+    assert (answer.status, answer.exit_code, answer.background) == (Status.APPLIED, None, "7735")
+    listed = (
+        "- [PID 7730] RUNNING: `sleep 60`\n- [PID 7735] EXITED: `sleep 2; echo late; exit 4` (Exit Code: 4)\n"
+        "- [PID 7736] EXITED: `echo a\necho b` (Exit Code: 0)\n- [PID 7737] EXITED: `cat` (Signal: SIGTERM)"
+    )
+    news = AGENT.news(ToolResult("2", listed), ToolUse("2", "list_background_processes", {}))
+    assert [(end.background, end.status, end.exit_code) for end in news.ended] == [
+        ("7735", Status.FAILED, 4),
+        ("7736", Status.APPLIED, 0),
+        ("7737", Status.FAILED, None),
+    ]
+    assert AGENT.news(ToolResult("2", listed), SHELL).ended == ()
+
+
 def test_files_that_a_prompt_mentions_are_reads_of_which_no_line_is_claimed() -> None:
     (first, second) = events(conversation(AGENT, requests("gemini_cli")[7]))
     assert [(event.file_path, event.tool_name) for event in (first, second)] == [

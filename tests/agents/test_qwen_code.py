@@ -121,6 +121,19 @@ def test_a_file_written_through_tool_call_by_an_mcp_server_is_told() -> None:
     ]
 
 
+def test_what_a_server_or_a_mode_refused_is_told() -> None:
+    use = ToolUse("1", "tool_call", {"name": "mcp__files__write_file", "arguments": {"path": "a/b", "content": "x"}})
+    failed = "MCP tool 'write_file' reported tool error for function call: {} with response: []"
+    assert AGENT.answer(use, ToolResult("1", failed)).status is Status.FAILED
+    for end in (".", ' Matching deny rule: "edit".', " (non-interactive mode cannot prompt for confirmation)."):
+        refused = f'Qwen Code requires permission to use "write_file", but that permission was declined{end}'
+        for tool in ("write_file", "run_shell_command"):
+            answer = AGENT.answer(
+                ToolUse("1", tool, {"file_path": "/f", "content": "", "command": "x"}), ToolResult("1", refused)
+            )
+            assert (answer.status, answer.note) == (Status.REJECTED, refused)
+
+
 def test_the_end_of_a_command_in_the_background_is_heard_from_the_notification() -> None:
     text = (
         "<task-notification>\n<task-id>bg_1</task-id>\n<status>failed</status>\n"

@@ -20,8 +20,10 @@ from tests.real_agents.oracle import (
     uses_of_short,
 )
 from tests.real_agents.stage import Stage
+from tests.real_agents.terminal import in_terminal
 from tests.real_agents.work import short
 from tests.support.dialects import Dialect
+from tests.support.provider import wait_until
 from tests.support.scripted import Scripted
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
@@ -39,6 +41,26 @@ def test_a_continued_run_adds_to_the_same_session(opened: Opened, name: str) -> 
     with opened(name, shorts("first", "second")) as stage:
         stage.agent.run("[[script:first]] Do it.")
         stage.agent.run("[[script:second]] Go on.", *stage.agent.continued())
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        assert_the_messages_are_what_was_said(shown, turns(stage))
+        assert_the_tree_is_told(stage, shown)
+    assert uses(shown) == uses_of_short("first", "second")
+    assert_nothing_is_told_twice(shown)
+
+
+def test_a_session_that_cline_goes_on_with_in_its_terminal_is_the_same_session(opened: Opened) -> None:
+    with opened("Cline", shorts("first", "second")) as stage:
+        cline = stage.agent
+        cline.run("[[script:first]] Do it.")
+        command = [str(cline.installation.program), *cline.continued()]
+        with in_terminal(command, cline.workdir, {**cline.environment(), "TERM": "xterm-256color"}) as screen:
+            wait_until(lambda: screen.shows("first is done."), "the old session", seconds=60)
+            screen.type("[[script:second]] Go on.")
+            wait_until(lambda: screen.shows("Go on."), "what was typed", seconds=30)
+            screen.type("\r")
+            wait_until(lambda: len(turns(stage)) == 6 and turns(stage)[-1].complete, "the last answer", seconds=60)
         stage.recorder.flush()
         (session,) = stage.sessions()
         shown = stage.show(session["id"])

@@ -78,7 +78,8 @@ def work(name: str, folder: Path, tools: Tools) -> Script:
 
 
 class Cline(Client):
-    """Option `window`: how many tokens it takes the model to hold."""
+    """Options: `mcp`, a JSON text of its MCP servers; `window`, how many tokens it takes the model to hold. What
+    continues a session is typed into its terminal."""
 
     package = Package("cline", "npm", "cline", "cline", scripts=("protobufjs",))
 
@@ -87,7 +88,12 @@ class Cline(Client):
         return [str(self.installation.program), *arguments, prompt]
 
     def continued(self) -> tuple[str, ...]:
-        return ("--continue",)
+        """It wants a terminal then, and takes no prompt."""
+        return ("--id", self.newest())
+
+    def newest(self) -> str:
+        """The id of its newest session."""
+        return max(folder.name for folder in (self.home / ".cline" / "data" / "sessions").iterdir())
 
     def log_in(self) -> None:
         """Its own command writes the provider's settings."""
@@ -110,6 +116,8 @@ class Cline(Client):
             told = json.loads(file.read_text("utf-8"))
             told["providers"]["openai-compatible"]["settings"]["contextWindow"] = int(window)
             file.write_text(json.dumps(told), "utf-8")
+        settings = self.home / ".cline" / "data" / "settings" / "cline_mcp_settings.json"
+        settings.write_text(json.dumps({"mcpServers": json.loads(self.options.get("mcp", "{}"))}), "utf-8")
 
 
 VARIANTS = [Variant("Cline", Cline, ClineTools(), "cline", "openai-chat", script=work)]

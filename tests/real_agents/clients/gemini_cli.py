@@ -35,7 +35,8 @@ class GeminiTools(FieldTools):
 
 
 class GeminiCli(Client):
-    """Option `threshold`: which part of the context it fills before it makes the history shorter."""
+    """Options: `mcp`, a JSON text of its MCP servers; `policy`, the TOML text of a policy; `threshold`, which part of
+    the context it fills before it makes the history shorter."""
 
     package = Package("gemini-cli", "npm", "@google/gemini-cli", "gemini")
 
@@ -44,7 +45,11 @@ class GeminiCli(Client):
         folder.mkdir(parents=True, exist_ok=True)
         threshold = self.options.get("threshold")
         model = {"model": {"compressionThreshold": float(threshold)}} if threshold else {}
-        (folder / "settings.json").write_text(json.dumps({**_SETTINGS, **model}), "utf-8")
+        settings = {**_SETTINGS, **model, "mcpServers": json.loads(self.options.get("mcp", "{}"))}
+        (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
+        if "policy" in self.options:
+            (folder / "own.toml").write_text(self.options["policy"], "utf-8")
+            arguments = ("--policy", str(folder / "own.toml"), *arguments)
         program = str(self.installation.program)
         return [program, "--skip-trust", "--yolo", "--model", "gemini-2.5-pro", *arguments, "--prompt", prompt]
 

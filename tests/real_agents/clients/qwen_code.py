@@ -36,13 +36,17 @@ class QwenTools(FieldTools):
 
 
 class QwenCode(Client):
+    """Options: `mcp`, a JSON text of its MCP servers; `approvals`, its approval mode."""
+
     package = Package("qwen-code", "npm", "@qwen-code/qwen-code", "qwen")
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
         folder = self.home / ".qwen"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "settings.json").write_text(json.dumps(_SETTINGS), "utf-8")
-        return [str(self.installation.program), "--yolo", "--auth-type", "openai", *arguments, "--prompt", prompt]
+        settings = {**_SETTINGS, "mcpServers": json.loads(self.options.get("mcp", "{}"))}
+        (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
+        mode = ("--approval-mode", self.options.get("approvals", "yolo"), "--auth-type", "openai")
+        return [str(self.installation.program), *mode, *arguments, "--prompt", prompt]
 
     def continued(self) -> tuple[str, ...]:
         return ("--continue",)
