@@ -67,13 +67,16 @@ def serving(program: Path, folder: Path, environment: dict[str, str], model: str
         text=True,
     )
     assert process.stdout is not None
+    reader = threading.Thread(target=process.stdout.read, daemon=True)  # what it says later is read and thrown away
     try:
         told = next((found for line in process.stdout if (found := re.search(r"http://[\d.]+:\d+", line))), None)
         assert told, "opencode did not say where it listens"
-        reader = threading.Thread(target=process.stdout.read, daemon=True)
         reader.start()
         with ThreadPoolExecutor(1) as pool:
             yield OpencodeServer(told[0], model, pool)
     finally:
         process.terminate()
         process.wait(20)
+        if reader.is_alive():
+            reader.join(10)
+        process.stdout.close()
