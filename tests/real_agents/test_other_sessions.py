@@ -57,9 +57,9 @@ def test_a_session_that_cline_goes_on_with_in_its_terminal_is_the_same_session(o
         command = [str(cline.installation.program), *cline.continued()]
         with in_terminal(command, cline.workdir, {**cline.environment(), "TERM": "xterm-256color"}) as screen:
             wait_until(lambda: screen.shows("first is done."), "the old session", seconds=60)
-            screen.type("[[script:second]] Go on.")
+            screen.press("[[script:second]] Go on.")
             wait_until(lambda: screen.shows("Go on."), "what was typed", seconds=30)
-            screen.type("\r")
+            screen.press("\r")
             wait_until(lambda: len(turns(stage)) == 6 and turns(stage)[-1].complete, "the last answer", seconds=60)
         stage.recorder.flush()
         (session,) = stage.sessions()
