@@ -42,7 +42,7 @@ def read_usage(usage: Json, problems: list[Problem]) -> Usage:
             note(problems, "wrong_type", f"usage is not an object but {type(usage).__name__}")
         return Usage()
     prompt = read_count(usage, "prompt_tokens", problems)
-    output = read_count(usage, "completion_tokens", problems)
+    output = _output(usage, problems)
     read, write = _first(usage, _CACHE_READ, problems), _first(usage, _CACHE_WRITE, problems)
     fresh = prompt
     if prompt is not None:
@@ -59,6 +59,16 @@ def read_usage(usage: Json, problems: list[Problem]) -> Usage:
         reasoning=_first(usage, _REASONING, problems),
         extra=_rest(usage, (prompt or 0) + (output or 0)),
     )
+
+
+def _output(usage: Fields, problems: list[Problem]) -> int | None:
+    """`completion_tokens`, with reasoning where a server counts that beside it: the total tells (xAI, and Gemini's
+    compatible endpoint)."""
+    prompt, output = (read_count(usage, f"{kind}_tokens", problems) for kind in ("prompt", "completion"))
+    thought = _first(usage, _REASONING, problems)
+    if output is not None and thought and usage.get("total_tokens") == (prompt or 0) + output + thought:
+        return output + thought
+    return output
 
 
 def _first(usage: Fields, places: tuple[tuple[str, str], ...], problems: list[Problem]) -> int | None:
