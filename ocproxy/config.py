@@ -59,6 +59,24 @@ class Ingest(_Section, frozen=True):
     poll_ms: int = 100
 
 
+class Rates(_Section, frozen=True):
+    """US dollars per million tokens; None: not said."""
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None  # not said: as input
+    cache_write: float | None = None  # not said: as input
+    cache_write_1h: float | None = None  # not said: as cache_write
+    reasoning: float | None = None  # not said: as output
+
+
+class Price(Rates, frozen=True):
+    """The user's own price of a model."""
+
+    tiers: dict[str, Rates] = {}  # by service tier
+    above: dict[str, Rates] = {}  # by a number of tokens: for calls with a longer prompt
+
+
 class Config(_Section, frozen=True):
     data_dir: str = ""  # empty: the user's data folder
     database_url: str = ""  # empty: sqlite file in data_dir
@@ -67,6 +85,7 @@ class Config(_Section, frozen=True):
     routes: Routes = Routes()
     journal: Journal = Journal()
     ingest: Ingest = Ingest()
+    prices: dict[str, Price] = {}  # by model name or glob
 
     @property
     def data_path(self) -> Path:
@@ -176,6 +195,10 @@ def _convert(data: dict[str, Any], source: str, *, strict: bool) -> Config:
             for name, upstream in data["upstreams"].items():
                 place = f"upstreams.{name}"
                 msgspec.convert(upstream, Upstream, strict=strict)
+        if isinstance(data.get("prices"), Mapping):
+            for name, price in data["prices"].items():
+                place = f"prices.{name}"
+                msgspec.convert(price, Price, strict=strict)
         place = ""
         return msgspec.convert(data, Config, strict=strict)
     except msgspec.ValidationError as error:
@@ -196,6 +219,8 @@ def _section(place: str) -> type[_Section]:
     sections: dict[str, type[_Section]] = {
         "": Config, "server": Server, "routes": Routes, "journal": Journal, "ingest": Ingest,
     }  # fmt: skip
+    if place.startswith("prices."):
+        return Rates if "[...]" in place else Price
     return sections.get(place, Upstream)
 
 
@@ -234,9 +259,23 @@ def _check(config: Config, source: str) -> None:
         rules.append((0 < upstream.connect_seconds <= 600, f"{key}.connect_seconds", "seconds above 0, up to 600"))
         reserved = name in {"run", "api", "ui", "healthz"} or re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) is None
         rules.append((not reserved, key, "lower-case letters, digits, - and _, and not run, api, ui or healthz"))
+    for name, price in config.prices.items():
+        rules += _price_rules(f"prices.{name}", price)
     for good, key, right in rules:
         if not good:
             raise ConfigError(f"{source}: bad value for {key!r}: it must be {right}")
+
+
+def _price_rules(key: str, price: Price) -> list[tuple[bool, str, str]]:
+    parts = {key: price, **{f"{key}.tiers.{tier}": rates for tier, rates in price.tiers.items()}}
+    parts |= {f"{key}.above.{tokens}": rates for tokens, rates in price.above.items()}
+    said = {place: [getattr(rates, name) for name in Rates.__struct_fields__] for place, rates in parts.items()}
+    rules = [
+        (all(rate is None or 0 <= rate <= 1_000_000 for rate in rates), place, "dollars per million tokens, 0 or more")
+        for place, rates in said.items()
+    ]
+    rules += [(t.isdecimal(), f"{key}.above.{t}", "named by a number of tokens, as above.200000") for t in price.above]
+    return [*rules, (price.input is not None and price.output is not None, key, "given with input and output")]
 
 
 def _is_database(url: str) -> bool:

@@ -76,7 +76,11 @@ async def _control(running: Running, config: Config) -> None:
         await asyncio.to_thread(end_former_workers, config)
         async with await open_store(config.store_url) as store:
             ingest = Ingest(
-                store, config.journal_path, batch_calls=config.ingest.batch_calls, poll_ms=config.ingest.poll_ms
+                store,
+                config.journal_path,
+                batch_calls=config.ingest.batch_calls,
+                poll_ms=config.ingest.poll_ms,
+                prices=config.prices,
             )
             server = _Server(build(config, store, running.url, _facts(config, store, ingest, running)))
             async with asyncio.TaskGroup() as tasks:

@@ -350,6 +350,10 @@ class CallRow(msgspec.Struct, frozen=True):
     title: str | None = None  # that a title call found
     about: str | None = None  # how the session began that it is about, while that is not known
     summary_key: str | None = None  # of a summary that it was answered with, which the session goes on from
+    billing: Json = None  # what decides its price beside its tokens: `ocproxy.pricing.book.Billing`
+    cost: int | None = None  # nano-dollars; None: not known, or nothing to pay for
+    price_version: str | None = None  # of the prices that the cost is by
+    price_note: str | None = None  # why there is no cost, or at whose price it is told
 
 
 class GapRow(msgspec.Struct, frozen=True):

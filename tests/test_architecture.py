@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"api", "web", "control", "supervisor"},
     {"status", "instance", "process", "incidents"},
     {"ingest", "query", "relay"},
-    {"store", "sessions", "files", "agents", "protocols", "journal"},
+    {"store", "sessions", "files", "agents", "protocols", "journal", "pricing"},
     {"model", "exchange", "registry", "config"},
     {"errors"},
 ]
@@ -30,7 +30,7 @@ NEIGHBOURS = {
     *(("files", "agents"), ("sessions", "agents"), ("api", "web"), ("control", "api")),
     *(("status", "incidents"), ("status", "instance")),
 }
-PURE = {"protocols", "agents", "sessions", "files"}
+PURE = {"protocols", "agents", "sessions", "files", "pricing"}
 IMPURE_IMPORTS = {"asyncio", "anyio", "sqlalchemy", "os", "time", "random", "logging"}
 PLUGINS = {"protocols": "PROTOCOL", "agents": "AGENT"}
 MODULE_LINES, TEST_LINES, FUNCTION_LINES, PARAMETERS = 400, 600, 60, 6

@@ -11,7 +11,7 @@ import msgspec
 import platformdirs
 import pytest
 
-from ocproxy.config import Config, load
+from ocproxy.config import Config, Price, Rates, load
 from ocproxy.errors import ConfigError
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -41,6 +41,36 @@ def test_the_example_names_every_key_with_its_default() -> None:
     defaults = dict(keys(msgspec.to_builtins(load(environ=NOTHING))))
     written = dict(keys(tomllib.loads(EXAMPLE.read_text("utf-8"))))
     assert written == defaults
+
+
+def test_the_example_of_a_price_names_every_key_and_can_be_used(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text("utf-8").partition('# [prices."')[2].splitlines()
+    code = [line.removeprefix("# ") for line in lines[1:] if " = " in line]
+    config = load(write(tmp_path, "\n".join(['[prices."' + lines[0], *code])), environ=NOTHING)
+    price = config.prices["acme/coder-*"]
+    assert {line.partition(" = ")[0].partition(".")[0] for line in code} == set(Price.__struct_fields__)
+    assert price == Price(
+        input=3.0, output=15.0, cache_read=0.3, cache_write=3.75, cache_write_1h=6.0, reasoning=15.0,
+        tiers={"flex": Rates(input=1.5, output=7.5)}, above={"200000": Rates(input=6.0, output=22.5)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[prices."m"]\ninput = "3"', "prices.m.input"),
+        ('[prices."m"]\ninput = -3', "prices.m"),
+        ('[prices."m"]\noutput = inf', "prices.m"),
+        ('[prices."m"]\nprice = 3', "'prices.m.price'; known there: input, output, cache_read"),
+        ('[prices."m".tiers.flex]\ninputs = 3', "prices.m.tiers"),
+        ('[prices."m".above.lots]\ninput = 3', "prices.m.above.lots"),
+        ('[prices."m"]', "prices.m"),
+    ],
+)
+def test_a_bad_price_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), environ=NOTHING)
+    assert said in str(caught.value)
 
 
 def test_the_example_can_be_used_as_it_is() -> None:

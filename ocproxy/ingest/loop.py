@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ocproxy.config import Price
 from ocproxy.errors import JournalError, StoreError
 from ocproxy.exchange import Exchange, Position
 from ocproxy.ingest.assemble import Budget, FoundGap
@@ -30,6 +31,8 @@ from ocproxy.ingest.recorder import Recorder
 from ocproxy.ingest.rows import moment
 from ocproxy.journal import JournalReader, list_journals
 from ocproxy.model import Batch, GapRow, Problem, digest
+from ocproxy.pricing.bills import priced
+from ocproxy.pricing.book import PriceBook
 from ocproxy.store.base import Store
 from ocproxy.store.undisturbed import undisturbed
 
@@ -50,13 +53,22 @@ _IDLE_POSITIONS_SECONDS = 1.0
 class Ingest:
     """The loop. `trouble` says what it is waiting for, for `doctor`; None when all is well."""
 
-    def __init__(self, store: Store, journal_root: Path, *, batch_calls: int = 50, poll_ms: int = 100) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal_root: Path,
+        *,
+        batch_calls: int = 50,
+        poll_ms: int = 100,
+        prices: Mapping[str, Price] | None = None,
+    ) -> None:
         self.trouble: str | None = None
         self._store = store
         self._root = journal_root
         self._batch_calls = batch_calls
         self._poll = poll_ms / 1000
         self._recorder = Recorder(store)
+        self._prices = PriceBook(prices)
         self._budget = Budget()
         self._journals: dict[Path, Follower] = {}
         self._unreadable: dict[Path, JournalError] = {}
@@ -171,6 +183,7 @@ class Ingest:
         exchanges = [item for item in items if isinstance(item, Exchange)]
         while (batch := await self._record(exchanges, failed)) is None:
             self._recorder.forget()
+        batch.calls = [priced(call, self._prices) for call in batch.calls]
         batch.gaps += [_gap_row(item) for item in items if isinstance(item, FoundGap)]
         batch.positions += [journal.position for journal in self._journals.values()]
         await self._store.commit(batch)

@@ -11,7 +11,8 @@ import msgspec
 from ocproxy.exchange import Kind
 from ocproxy.ingest.conversation import Conversation
 from ocproxy.ingest.interpret import Interpretation
-from ocproxy.model import CallKind, CallRow, PromptRow, Text, digest
+from ocproxy.model import CallKind, CallRow, Json, PromptRow, Text, digest
+from ocproxy.pricing.bills import billing_of
 from ocproxy.sessions.summaries import summary_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,6 +90,7 @@ def call_row(
         stop_reason=reply.stop_reason if reply else None,
         error=reply.error if reply else None,
         problems=[msgspec.to_builtins(problem) for problem in item.problems],
+        billing=_billing(item),
         **_tokens(item),
     )
 
@@ -97,6 +99,12 @@ def _summary_key(item: Interpretation) -> str | None:
     reply = item.facts.reply if item.kind is CallKind.SUMMARY else None
     texts = [part.text for part in reply.parts if isinstance(part, Text)] if reply else []
     return summary_key("\n".join(texts))
+
+
+def _billing(item: Interpretation) -> Json:
+    opened, facts = item.exchange.opened, item.facts
+    found = billing_of(opened.upstream, opened.upstream_url, opened.target, facts.request, facts.reply)
+    return msgspec.to_builtins(found) if found else None
 
 
 def _tokens(item: Interpretation) -> dict[str, Any]:

@@ -90,7 +90,11 @@ async def behind(store: Store, goals: dict[str, Position]) -> dict[str, Position
 async def _store_here(config: Config, goals: dict[str, Position]) -> int:
     async with await open_store(config.store_url) as store:
         ingest = Ingest(
-            store, config.journal_path, batch_calls=config.ingest.batch_calls, poll_ms=config.ingest.poll_ms
+            store,
+            config.journal_path,
+            batch_calls=config.ingest.batch_calls,
+            poll_ms=config.ingest.poll_ms,
+            prices=config.prices,
         )
         while True:
             try:

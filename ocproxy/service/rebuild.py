@@ -74,7 +74,11 @@ async def _fill(config: Config, url: str) -> Rebuilt:
     async with await open_store(url) as store:
         goals = ends(config.journal_path)
         ingest = Ingest(
-            store, config.journal_path, batch_calls=config.ingest.batch_calls, poll_ms=config.ingest.poll_ms
+            store,
+            config.journal_path,
+            batch_calls=config.ingest.batch_calls,
+            poll_ms=config.ingest.poll_ms,
+            prices=config.prices,
         )
         await ingest.catch_up()
         if await end_left_open(store, config.journal_path, config.journal):

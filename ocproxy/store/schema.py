@@ -145,6 +145,10 @@ CALLS = sa.Table(
     sa.Column("problems", sa.JSON(), nullable=False),
     *[_text(name, optional=True) for name in _OPTIONAL],
     *[sa.Column(f"{name}_tokens", sa.BigInteger()) for name in _TOKENS],
+    sa.Column("billing", sa.JSON(none_as_null=True)),
+    # Whole nano-dollars: they add up exactly on every engine, which decimals do not on SQLite. 9e9 dollars fit.
+    sa.Column("cost", sa.BigInteger()),
+    *[_text(name, optional=True) for name in ("price_version", "price_note")],
     sa.Index("ix_calls_session_started", "session_id", "started_at"),
     sa.Index("ix_calls_started_at", "started_at"),
     sa.Index("ix_calls_about", "about"),
