@@ -6,8 +6,9 @@ when more than one session does, StoreBusy and StoreError as the store does.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -15,10 +16,11 @@ from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
 from ocproxy.errors import Ambiguous, NotFound
 from ocproxy.files.folding import ledger_of
-from ocproxy.model import Json, Message, MessageRow, SessionRow
-from ocproxy.store.base import SessionSummary, Store
+from ocproxy.model import CallKind, CallRow, Json, Message, MessageRow, SessionRow
+from ocproxy.store.base import SLOT_SECONDS, SessionSummary, Spending, Store
 
 JsonObject = dict[str, Any]
+By = Literal["day", "model", "agent", "session", "workdir"]
 
 
 class SessionDiff(NamedTuple):
@@ -108,6 +110,49 @@ async def changes_since(store: Store, cursor: int | None) -> Changes:
     return Changes(list(told.values()), cursor, missed)
 
 
+async def usage(
+    store: Store,
+    by: By,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    zone: tzinfo | None = None,
+) -> JsonObject:
+    """Tokens and money of the calls that began in that time: {by, rows, total, unpriced}.
+
+    `rows` have `key`: the day (ISO 8601, in `zone`; None: this machine's), model, agent, session id or folder; of
+    sessions also `title`. Side calls count, and are told apart: `calls` is all, `side_calls` those outside of any
+    conversation. `cost_usd` is the sum of what has a cost (`cost_nanos`: exactly); what has none is counted in
+    `unpriced` and named in the list of that name. Days come in their order, the rest by what it cost."""
+    found = await store.spending("slot" if by == "day" else by, since, until)
+    groups: dict[Any, list[Spending]] = {}
+    for part in found:
+        groups.setdefault(_day(part.key, zone) if by == "day" else part.key, []).append(part)
+    rows: list[JsonObject] = [{"key": key, **_sums(parts)} for key, parts in groups.items()]
+    if by == "session":
+        titles = await store.rows_of("session", [key for key in groups if key is not None])
+        for row in rows:
+            session = titles.get(row["key"])
+            row["title"] = (session.title or session.prompt) if session else None
+    rows.sort(key=lambda row: str(row["key"]))
+    if by != "day":
+        rows.sort(key=lambda row: (-row["cost_nanos"], -row["output_tokens"]))
+    unpriced = [one._asdict() for one in await store.unpriced(since, until)]
+    return {"by": by, "rows": rows, "total": _sums(found), "unpriced": unpriced}
+
+
+def _day(slot: int, zone: tzinfo | None) -> str:
+    return datetime.fromtimestamp(slot * SLOT_SECONDS, zone).date().isoformat()
+
+
+def _sums(parts: Sequence[Spending]) -> JsonObject:
+    names = Spending._fields[2:]
+    sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+    side = sum(part.calls for part in parts if part.kind != CallKind.MAIN)
+    cost = sums.pop("cost")
+    return {"calls": sums.pop("calls"), "side_calls": side, **sums, "cost_usd": cost / 1e9, "cost_nanos": cost}
+
+
 async def positions(store: Store) -> dict[str, Any]:
     """How far each journal is in the database, by journal id."""
     return dict(await store.positions())
@@ -145,7 +190,8 @@ def _spoken(row: MessageRow, agent: Agent) -> str | None:
 
 def _session(summary: SessionSummary) -> JsonObject:
     counts = {"calls": summary.calls, "messages": summary.messages, "file_events": summary.file_events}
-    return {**_json(summary.row), **counts, **summary.tokens}
+    money = {"cost_usd": _dollars(summary.cost), "unpriced_calls": summary.unpriced}
+    return {**_json(summary.row), **counts, **summary.tokens, **money}
 
 
 def _message(row: MessageRow) -> JsonObject:
@@ -158,4 +204,10 @@ def _message(row: MessageRow) -> JsonObject:
 
 def _json(row: msgspec.Struct) -> JsonObject:
     fields: dict[str, Json] = {name: getattr(row, name) for name in row.__struct_fields__}
+    if isinstance(row, CallRow):
+        fields["cost_usd"] = _dollars(fields.pop("cost"))
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+
+
+def _dollars(nanos: int | None) -> float | None:
+    return None if nanos is None else nanos / 1e9

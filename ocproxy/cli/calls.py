@@ -1,4 +1,4 @@
-"""`ocproxy calls`: every exchange with a provider: what for, how it ended, how long, how many tokens."""
+"""`ocproxy calls`: every exchange with a provider: what for, how it ended, how long, how many tokens, what it cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ocproxy import query
 from ocproxy.cli.invocation import Invocation, Json, SomeSession
-from ocproxy.cli.terminal import amount, clock, days, one_line, print_table, shorten, size
+from ocproxy.cli.terminal import amount, clock, days, money, one_line, print_table, shorten, size
 from ocproxy.service.answers import ask
 
 COMMAND = typer.Typer()
@@ -26,6 +26,7 @@ _HEADS = (
     "IN#",
     "CACHED#",
     "OUT#",
+    "COST#",
     "BYTES#",
     "NOTE~",
 )
@@ -52,9 +53,9 @@ def calls(
 
 
 def call_note(call: dict[str, Any]) -> str:
-    """Why it ended as it did, and what of it was not understood."""
+    """Why it ended as it did, what of it was not understood, and why it has no cost or at whose price it is told."""
     problems = [problem["message"] for problem in call.get("problems") or []]
-    return one_line("; ".join(filter(None, [call["error"], call["detail"], *problems])))
+    return one_line("; ".join(filter(None, [call["error"], call["detail"], *problems, call.get("price_note")])))
 
 
 def call_kind(call: dict[str, Any]) -> Text:
@@ -81,6 +82,7 @@ def _row(call: dict[str, Any], short: dict[str, str], dated: bool) -> tuple[str 
         amount(call["input_tokens"]),
         amount(call["cache_read_tokens"]),
         amount(call["output_tokens"]),
+        money(call["cost_usd"]),
         size(call["request_bytes"] + call["response_bytes"]),
         call_note(call),
     )

@@ -9,12 +9,12 @@ import typer
 
 from ocproxy import query
 from ocproxy.cli.invocation import Invocation, Json
-from ocproxy.cli.terminal import amount, brief, clock, one_line, print_table, shorten, tail
+from ocproxy.cli.terminal import amount, brief, clock, money, one_line, print_table, shorten, tail
 from ocproxy.service.answers import ask
 
 COMMAND = typer.Typer()
 
-_HEADS = ("ID", "LAST CALL", "AGENT", "TITLE~", "FOLDER~", "MODEL~", "CALLS#", "FILES#", "TOKENS IN#", "OUT#")
+_HEADS = ("ID", "LAST CALL", "AGENT", "TITLE~", "FOLDER~", "MODEL~", "CALLS#", "FILES#", "TOKENS IN#", "OUT#", "COST#")
 
 
 @COMMAND.command()
@@ -61,6 +61,11 @@ def parent_note(session: dict[str, Any]) -> str:
     return " (inferred)" if session.get("parent_certainty") == "inferred" else ""
 
 
+def cost_of(session: dict[str, Any]) -> str:
+    """What its calls cost; with +? where some of them have no price."""
+    return money(session["cost_usd"]) + ("+?" if session["unpriced_calls"] else "")
+
+
 def _row(session: dict[str, Any], depth: int, short: dict[str, str], narrow: bool) -> tuple[str, ...]:
     read = [session[f"{kind}_tokens"] or 0 for kind in ("input", "cache_read", "cache_write")]
     return (
@@ -74,4 +79,5 @@ def _row(session: dict[str, Any], depth: int, short: dict[str, str], narrow: boo
         str(session["file_events"]),
         amount(sum(read)),
         amount(session["output_tokens"]),
+        cost_of(session),
     )

@@ -14,8 +14,8 @@ from ocproxy import query
 from ocproxy.cli.calls import call_kind, call_note, seconds
 from ocproxy.cli.files import event_lines, event_note, event_target
 from ocproxy.cli.invocation import Invocation, Json, SessionId
-from ocproxy.cli.sessions import name_of, nest, parent_note
-from ocproxy.cli.terminal import STATUS_STYLES, amount, clock, days, one_line, plain, print_table
+from ocproxy.cli.sessions import cost_of, name_of, nest, parent_note
+from ocproxy.cli.terminal import STATUS_STYLES, amount, clock, days, money, one_line, plain, print_table
 from ocproxy.service.answers import ask
 
 COMMAND = typer.Typer()
@@ -26,7 +26,7 @@ _RESULT_CHARACTERS = 300  # of one of those lines: some tools answer with a file
 _ASKED = 80  # characters of what a result is of
 _SYSTEM_LINES = 2  # of a message that the agent's program wrote to the model
 _ROLES = {"user": "bold cyan", "assistant": "bold magenta", "system": "bold yellow"}
-_CALL_HEADS = ("STARTED", "KIND", "MODEL~", "END", "SECONDS#", "IN#", "CACHED#", "OUT#", "NOTE~")
+_CALL_HEADS = ("STARTED", "KIND", "MODEL~", "END", "SECONDS#", "IN#", "CACHED#", "OUT#", "COST#", "NOTE~")
 
 
 @COMMAND.command()
@@ -37,7 +37,7 @@ def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Js
     if as_json:
         run.print_json(found)
         return
-    for line in (*_head(found["session"], found["calls"]), *_conversation(found, full), *_subagents(found)):
+    for line in (*_head(found), *_conversation(found, full), *_subagents(found)):
         run.out.print(line, soft_wrap=True)
     run.out.print(Text("\nCalls", style="bold"))
     dated = not run.out.is_terminal or days(call["started_at"] for call in found["calls"]) > 1
@@ -45,8 +45,9 @@ def show(ctx: typer.Context, session: SessionId, full: Full = False, as_json: Js
     print_table(run.out, _CALL_HEADS, [_call_row(tries, dated) for tries in turns])
 
 
-def _head(session: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Text]:
-    counted = any(call["output_tokens"] is not None or call["input_tokens"] is not None for call in calls)
+def _head(found: dict[str, Any]) -> Iterator[Text]:
+    session, subagents = found["session"], found["subagents"]
+    counted = any(call["output_tokens"] is not None or call["input_tokens"] is not None for call in found["calls"])
     yield Text(one_line(name_of(session)), style="bold")
     facts = {
         "id": session["id"],
@@ -63,6 +64,11 @@ def _head(session: dict[str, Any], calls: list[dict[str, Any]]) -> Iterator[Text
         if counted
         else "the provider did not say",
     }
+    facts["cost"] = cost_of(session)
+    if session["unpriced_calls"]:
+        facts["cost"] += f" ({session['unpriced_calls']} calls have no price)"
+    if any(child["cost_usd"] for child in subagents):
+        facts["cost"] += f", its subagents {money(sum(child['cost_usd'] or 0 for child in subagents))}"
     for name, value in facts.items():
         if value and value.strip():
             yield Text(f"  {name:<11}", style="dim").append(one_line(value), style="default")
@@ -197,6 +203,12 @@ def _turns(calls: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     yield from turns.values()
 
 
+def _cost(tries: list[dict[str, Any]]) -> float | None:
+    """What all tries of a turn cost together."""
+    costs = [call["cost_usd"] for call in tries if call["cost_usd"] is not None]
+    return sum(costs) if costs else None
+
+
 def _call_row(tries: list[dict[str, Any]], dated: bool) -> tuple[str | Text, ...]:
     """The last of some tries of a turn; of those before only how they ended."""
     call = tries[-1]
@@ -212,5 +224,6 @@ def _call_row(tries: list[dict[str, Any]], dated: bool) -> tuple[str | Text, ...
         amount(call["input_tokens"]),
         amount(call["cache_read_tokens"]),
         amount(call["output_tokens"]),
+        money(_cost(tries)),
         note,
     )

@@ -17,7 +17,7 @@ from ocproxy import query
 from ocproxy.cli.calls import call_kind, call_note, seconds
 from ocproxy.cli.files import event_note, event_target
 from ocproxy.cli.invocation import Invocation, Json
-from ocproxy.cli.terminal import SHORT_ID, STATUS_STYLES, amount, changed_lines, clock, one_line
+from ocproxy.cli.terminal import SHORT_ID, STATUS_STYLES, amount, changed_lines, clock, money, one_line
 from ocproxy.errors import StoreBusy
 from ocproxy.service.answers import open_for_reading
 from ocproxy.store.base import Store
@@ -112,6 +112,6 @@ def _file_event(row: Row) -> Text:
 
 def _call(row: Row) -> Text:
     text = Text("call      ", style="bold").append_text(call_kind(row))
-    tokens = f"{amount(row['input_tokens'])} in {amount(row['output_tokens'])} out"
+    tokens = f"{amount(row['input_tokens'])} in {amount(row['output_tokens'])} out {money(row['cost_usd'])}".rstrip()
     text.append(f" {one_line(row['model'] or row['path'])} {row['status'] or ''} {seconds(row)} s  {tokens}")
     return text.append(f"  {call_note(row)}", style="red") if row["outcome"] != "complete" else text

@@ -94,6 +94,15 @@ def amount(count: int | None) -> str:
     return f"{count / 1000:.1f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
 
 
+def money(dollars: float | None) -> str:
+    """Dollars for people: "$12.30", "$0.0042"; nothing where the cost is not known."""
+    if dollars is None:
+        return ""
+    if 0 < dollars < 0.00005:
+        return "<$0.0001"
+    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4f}"
+
+
 def relative(path: str | None, workdir: str | None) -> str:
     """A path as seen from the working folder of its session, where it lies below it."""
     if path and workdir and path.startswith(workdir.rstrip("/") + "/"):

@@ -55,10 +55,13 @@ def priced(row: CallRow, book: PriceBook) -> CallRow:
 
 def cost_of(row: CallRow, book: PriceBook) -> Cost:
     """What a stored call costs. A call that failed before there was any usage has no cost and needs no reason."""
-    if row.billing is None or row.kind in _FREE:
-        return Cost(None)
-    billing = msgspec.convert(row.billing, Billing, strict=False)
     tokens = _tokens(row)
+    if row.kind in _FREE or (row.billing is None and tokens is None):
+        return Cost(None)
+    if row.billing is not None:
+        billing = msgspec.convert(row.billing, Billing, strict=False)
+    else:  # stored before costs were: the upstream's name is what is left
+        billing = Billing(provider_of(row.upstream, ""))
     failed = row.error is not None or row.status is None or row.status >= 400
     waits = row.stop_reason in ("queued", "in_progress")  # it runs in the background; who asks later is told the usage
     if tokens is None and (failed or waits or row.kind in (CallKind.MODELS, CallKind.PROBE, CallKind.OTHER)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from typing import Protocol as Shape
 
 from ocproxy import registry
@@ -52,6 +52,52 @@ class SessionSummary(NamedTuple):
     messages: int
     file_events: int
     tokens: dict[str, int]  # input_tokens, output_tokens, cache_read_tokens, cache_write_tokens
+    cost: int | None = None  # nano-dollars of all calls that have a cost; None: none has
+    unpriced: int = 0  # calls that used tokens and have no cost
+
+
+# Days begin at full quarters of an hour of UTC in every time zone, so whoever asks can put these together to its own.
+SLOT_SECONDS = 900
+UsageBy = Literal["slot", "model", "agent", "session", "workdir"]
+
+
+class Spending(NamedTuple):
+    """What the calls of one kind used and cost, of one model, agent, … Tokens that were only counted are not in it."""
+
+    key: Any  # text or None; for "slot" the number of a quarter of an hour since the Unix epoch
+    kind: str  # a CallKind
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    reasoning_tokens: int
+    cost: int  # nano-dollars
+    unpriced: int  # calls that used tokens and have no cost
+    without_usage: int  # calls that were answered and whose usage the wire did not say
+    failed: int  # calls that were answered with an error, or not at all
+    retried: int  # calls that failed or broke off and were made again
+    cut_short: int  # calls that broke off and have a cost: of what the wire had said so far
+
+
+class Unpriced(NamedTuple):
+    """Calls that used tokens and have no cost."""
+
+    model: str | None
+    upstream: str
+    note: str | None
+    calls: int
+
+
+class CallCost(NamedTuple):
+    """The new cost of a call."""
+
+    id: str
+    cost: int | None
+    price_version: str | None
+    price_note: str | None
 
 
 class Store(Shape):
@@ -92,6 +138,26 @@ class Store(Shape):
 
     async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:
         """Of one session, or all, oldest first; with `limit` the newest ones."""
+        ...
+
+    async def spending(
+        self, by: UsageBy | None, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Spending]:
+        """Sums over the calls that began in that time, by kind and by `by`, in no order."""
+        ...
+
+    async def unpriced(self, since: datetime | None = None, until: datetime | None = None) -> list[Unpriced]:
+        """What of them has no cost, most calls first."""
+        ...
+
+    async def calls_to_price(
+        self, after: str, *, since: datetime | None = None, model: str | None = None, limit: int
+    ) -> list[CallRow]:
+        """Calls of models in the order of their ids, those behind the id `after`."""
+        ...
+
+    async def set_costs(self, costs: Sequence[CallCost]) -> None:
+        """Give stored calls other costs, in one transaction."""
         ...
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:

@@ -154,6 +154,7 @@ CALLS = sa.Table(
     sa.Index("ix_calls_about", "about"),
     sa.Index("ix_calls_reply_id", "reply_id"),
     sa.Index("ix_calls_summary_key", "summary_key"),
+    sa.Index("ix_calls_request_message_id", "request_message_id"),
 )
 
 GAPS = sa.Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,8 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ocproxy.errors import StoreBusy, StoreError
 from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
-from ocproxy.store import schema
-from ocproxy.store.base import Change, Changes, HistoryMatch, SessionSummary, way_out
+from ocproxy.store import costs, schema
+from ocproxy.store.base import (
+    CallCost,
+    Change,
+    Changes,
+    HistoryMatch,
+    SessionSummary,
+    Spending,
+    Unpriced,
+    UsageBy,
+    way_out,
+)
+from ocproxy.store.costs import set_costs
 from ocproxy.store.undisturbed import undisturbed
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -125,14 +137,16 @@ class SqlStore:
         chosen = sa.select(session).where(where).order_by(session.c.updated_at.desc(), session.c.id).limit(limit)
         part = chosen.subquery("chosen")
 
-        def totals(table: sa.Table, *sums: str) -> sa.Subquery:
-            columns = [sa.func.sum(table.c[name]).label(name) for name in sums]
+        def totals(table: sa.Table, *sums: sa.ColumnElement[Any]) -> sa.Subquery:
+            columns = [sa.func.sum(column).label(column.name) for column in sums]
             query = sa.select(table.c.session_id, sa.func.count().label("rows"), *columns)
             return query.where(table.c.session_id.in_(sa.select(part.c.id))).group_by(table.c.session_id).subquery()
 
-        calls, messages, events = totals(schema.CALLS, *_TOKENS), totals(schema.MESSAGES), totals(schema.FILE_EVENTS)
+        unpriced = sa.case((costs.is_unpriced(), 1)).label("unpriced")
+        calls = totals(schema.CALLS, *[schema.CALLS.c[name] for name in (*_TOKENS, "cost")], unpriced)
+        messages, events = totals(schema.MESSAGES), totals(schema.FILE_EVENTS)
         counts = [calls.c.rows.label("n_calls"), messages.c.rows.label("n_messages"), events.c.rows.label("n_events")]
-        query = sa.select(part, *counts, *[calls.c[name] for name in _TOKENS])
+        query = sa.select(part, *counts, *[calls.c[name] for name in (*_TOKENS, "cost", "unpriced")])
         for other in (calls, messages, events):
             query = query.outerjoin(other, other.c.session_id == part.c.id)
         rows = await self._all(query.order_by(part.c.updated_at.desc(), part.c.id))
@@ -140,6 +154,7 @@ class SqlStore:
             SessionSummary(
                 _from_row(row, SessionRow), row["n_calls"] or 0, row["n_messages"] or 0, row["n_events"] or 0,
                 {name: int(row[name] or 0) for name in _TOKENS},
+                None if row["cost"] is None else int(row["cost"]), int(row["unpriced"] or 0),
             )
             for row in rows
         ]  # fmt: skip
@@ -175,6 +190,27 @@ class SqlStore:
         if session_id is not None:
             query = query.where(table.c.session_id == session_id)
         return [_from_row(row, CallRow) for row in reversed(await self._all(query))]
+
+    async def spending(
+        self, by: UsageBy | None, since: datetime | None = None, until: datetime | None = None
+    ) -> list[Spending]:
+        return [costs.read_spending(row) for row in await self._all(costs.spending(by, since, until))]
+
+    async def unpriced(self, since: datetime | None = None, until: datetime | None = None) -> list[Unpriced]:
+        return [costs.read_unpriced(row) for row in await self._all(costs.unpriced(since, until))]
+
+    async def calls_to_price(
+        self, after: str, *, since: datetime | None = None, model: str | None = None, limit: int
+    ) -> list[CallRow]:
+        return [_from_row(row, CallRow) for row in await self._all(costs.to_price(after, since, model, limit))]
+
+    async def set_costs(self, costs: Sequence[CallCost]) -> None:
+        if costs:
+            await undisturbed(self._execute(*set_costs(costs)))
+
+    async def _execute(self, statement: sa.Update, rows: list[dict[str, Any]]) -> None:
+        async with self._connect(writes=True) as connection:
+            await connection.execute(statement, rows)
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
         table = schema.CALLS
