@@ -8,7 +8,8 @@
     │   ├── JournalLocked        another writer holds the folder
     │   └── JournalFull          the disk refused a record and `on_full = "refuse"`
     ├── StoreError               the database cannot be used
-    │   └── StoreBusy            it is locked or away for the moment: try again later
+    │   ├── StoreBusy            it is locked or away for the moment: try again later
+    │   └── PersistenceError     what a program gave to be stored was not; the database is as it was before
     ├── ServerError              the server could not be started or reached
     └── DecodeError              bytes are not what they claim to be (inside the meaning plane it becomes a Problem)
 
@@ -56,6 +57,10 @@ class StoreError(OcproxyError):
 
 class StoreBusy(StoreError):
     """The database is locked or away for the moment."""
+
+
+class PersistenceError(StoreError):
+    """What a program gave to be stored was not; the database is as it was before."""
 
 
 class ServerError(OcproxyError):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
 from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
 from ocproxy.errors import Ambiguous, NotFound
-from ocproxy.files.folding import ledger_of
-from ocproxy.model import CallKind, CallRow, Json, Message, MessageRow, SessionRow
+from ocproxy.files.folding import ledger_of, part_of, parts_of
+from ocproxy.model import CallKind, CallRow, Json, Message, MessageRow, Opaque, SessionRow, Text
 from ocproxy.store.base import SLOT_SECONDS, SessionSummary, Spending, Store
 
 JsonObject = dict[str, Any]
@@ -181,10 +181,10 @@ def _agent_of(row: SessionRow) -> Agent:
 
 
 def _spoken(row: MessageRow, agent: Agent) -> str | None:
-    message = msgspec.convert({"role": row.role, "parts": row.parts}, Message, strict=False)
-    if agent.aside(message) is not None:
+    parts, role = parts_of(row), cast(Any, row.role)  # programs store other roles, too
+    if agent.aside(Message(role, tuple(parts))) is not None:
         return None
-    texts = [agent.spoken(part["text"]) for part in row.parts if part.get("type") == "text"]
+    texts = [agent.spoken(part.text) for part in parts if isinstance(part, Text)]
     return "\n".join(text for text in texts if text) or None
 
 
@@ -196,10 +196,16 @@ def _session(summary: SessionSummary) -> JsonObject:
 
 def _message(row: MessageRow) -> JsonObject:
     fields = _json(row)
+    fields["parts"] = [raw if part_of(raw) is not None else _opaque(raw) for raw in row.parts]
     return {
         name: fields[name]
         for name in ("id", "role", "content", "parts", "created_at", "parent_id", "call_id", "session_id")
     }
+
+
+def _opaque(raw: Json) -> Json:
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    return msgspec.to_builtins(Opaque(str(kind or "part"), raw))
 
 
 def _json(row: msgspec.Struct) -> JsonObject:

@@ -25,9 +25,10 @@ FLOORS: list[set[str]] = [
     {"model", "exchange", "registry", "config"},
     {"errors"},
 ]
-# Side by side on one floor, and still allowed: derivation reads the agents' catalogues.
+# Side by side on one floor, and still allowed: derivation reads the agents' catalogues, and the service of the store
+# tells file events of parts.
 NEIGHBOURS = {
-    *(("files", "agents"), ("sessions", "agents"), ("api", "web"), ("control", "api")),
+    *(("files", "agents"), ("sessions", "agents"), ("store", "files"), ("api", "web"), ("control", "api")),
     *(("status", "incidents"), ("status", "instance")),
 }
 PURE = {"protocols", "agents", "sessions", "files", "pricing"}

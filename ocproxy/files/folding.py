@@ -8,18 +8,36 @@ import msgspec
 
 from ocproxy.agents.base import Agent
 from ocproxy.files.derive import FileLedger
-from ocproxy.model import MessageRow, Part, SessionRow, ToolResult, ToolUse
+from ocproxy.model import Json, MessageRow, Part, SessionRow, ToolResult, ToolUse
 
 
 def ledger_of(row: SessionRow, agent: Agent, messages: Sequence[MessageRow]) -> FileLedger:
     """What the session did to files, told by its messages in the order in which they were stored."""
     ledger = FileLedger(row.id, row.workdir, agent)
-    told = [msgspec.convert(message.parts, list[Part], strict=False) for message in messages]
+    told = [parts_of(message) for message in messages]
     inherited = count_inherited(agent, told)
     for number, (message, parts) in enumerate(zip(messages, told, strict=True)):
         take = ledger.inherit if number < inherited else ledger.take
         take(message.role, parts, message.id, message.created_at)
     return ledger
+
+
+def parts_of(message: MessageRow) -> list[Part]:
+    """The parts of a stored message, without those of another shape: programs store theirs as they are."""
+    try:
+        return msgspec.convert(message.parts, list[Part], strict=False)
+    except msgspec.ValidationError:
+        found = [part_of(raw) for raw in message.parts]
+        return [part for part in found if part is not None]
+
+
+def part_of(raw: Json) -> Part | None:
+    """A stored part; None for one of another shape."""
+    try:
+        part: Part = msgspec.convert(raw, Part, strict=False)
+    except msgspec.ValidationError:
+        return None
+    return part
 
 
 def count_inherited(agent: Agent, told: Sequence[Sequence[Part]]) -> int:
