@@ -59,6 +59,7 @@ def test_the_wheel_holds_every_module_the_migrations_and_the_mark_of_a_typed_pac
     assert modules <= names
     assert {f"ocproxy/_migrations/versions/{name}" for name in MIGRATIONS} <= names
     assert {"ocproxy/_migrations/env.py", "ocproxy/_migrations/script.py.mako", "ocproxy/py.typed"} <= names
+    assert {"ocproxy/pricing/prices.json", "ocproxy/pricing/prices.LICENSE"} <= names
 
 
 def test_the_wheel_holds_nothing_but_the_package(wheel: Path) -> None:

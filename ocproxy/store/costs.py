@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from ocproxy.model import CallKind
 from ocproxy.store import schema
@@ -101,9 +102,28 @@ def _key(by: UsageBy | None) -> sa.ColumnElement[Any]:
     if by is None:
         return sa.null()
     if by == "slot":
-        return sa.cast(sa.extract("epoch", call.started_at) // SLOT_SECONDS, sa.BigInteger)
+        return _Slot(call.started_at)
     keys = {"model": call.model, "agent": call.agent_name, "session": call.session_id}
     return schema.SESSIONS.c.workdir if by == "workdir" else keys[by]
+
+
+class _Slot(sa.sql.functions.GenericFunction[int]):
+    """The number of the quarter of an hour that a moment is in. No function of all databases rounds down."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Slot)
+def _slot(element: _Slot, compiler: Any, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"CAST(FLOOR(EXTRACT(EPOCH FROM {moment}) / {SLOT_SECONDS}) AS BIGINT)"
+
+
+@compiles(_Slot, "sqlite")
+def _slot_of_sqlite(element: _Slot, compiler: Any, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"CAST(STRFTIME('%s', {moment}) AS INTEGER) / {SLOT_SECONDS}"
 
 
 def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
