@@ -122,8 +122,9 @@ async def usage(
 
     `rows` have `key`: the day (ISO 8601, in `zone`; None: this machine's), model, agent, session id or folder; of
     sessions also `title`. Side calls count, and are told apart: `calls` is all, `side_calls` those outside of any
-    conversation. `cost_usd` is the sum of what has a cost (`cost_nanos`: exactly); what has none is counted in
-    `unpriced` and named in the list of that name. Days come in their order, the rest by what it cost."""
+    conversation. `cost_usd` is the sum of what has a cost (`cost_nanos`: exactly), None where nothing has; what
+    has none is counted in `unpriced` and named in the list of that name. Days come in their order, the
+    rest by what it cost."""
     found = await store.spending("slot" if by == "day" else by, since, until)
     groups: dict[Any, list[Spending]] = {}
     for part in found:
@@ -136,7 +137,7 @@ async def usage(
             row["title"] = (session.title or session.prompt) if session else None
     rows.sort(key=lambda row: str(row["key"]))
     if by != "day":
-        rows.sort(key=lambda row: (-row["cost_nanos"], -row["output_tokens"]))
+        rows.sort(key=lambda row: (-(row["cost_nanos"] or 0), -row["output_tokens"]))
     unpriced = [one._asdict() for one in await store.unpriced(since, until)]
     return {"by": by, "rows": rows, "total": _sums(found), "unpriced": unpriced}
 
@@ -146,11 +147,11 @@ def _day(slot: int, zone: tzinfo | None) -> str:
 
 
 def _sums(parts: Sequence[Spending]) -> JsonObject:
-    names = Spending._fields[2:]
-    sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+    sums = {name: sum(getattr(part, name) for part in parts) for name in Spending._fields[2:] if name != "cost"}
     side = sum(part.calls for part in parts if part.kind != CallKind.MAIN)
-    cost = sums.pop("cost")
-    return {"calls": sums.pop("calls"), "side_calls": side, **sums, "cost_usd": cost / 1e9, "cost_nanos": cost}
+    costs = [part.cost for part in parts if part.cost is not None]
+    cost = sum(costs) if costs else None
+    return {"calls": sums.pop("calls"), "side_calls": side, **sums, "cost_usd": _dollars(cost), "cost_nanos": cost}
 
 
 async def positions(store: Store) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
         name,
         *(str(row[count]) for count in ("calls", "side_calls", "retried", "failed")),
         *(amount(row[f"{kind}_tokens"]) for kind in kinds),
-        money(row["cost_usd"]),
+        money(row["cost_usd"]) + "+?" * bool(row["unpriced"]),
         usage_note(row),
     )
 
@@ -100,4 +100,5 @@ def _write_csv(found: dict[str, Any]) -> None:
     writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(row | {"cost_usd": f"{row['cost_nanos'] / 1e9:.9f}"})
+        cost = row["cost_nanos"]
+        writer.writerow(row | {"cost_usd": "" if cost is None else f"{cost / 1e9:.9f}"})

@@ -74,7 +74,7 @@ class Spending(NamedTuple):
     cache_write_5m_tokens: int
     cache_write_1h_tokens: int
     reasoning_tokens: int
-    cost: int  # nano-dollars
+    cost: int | None  # nano-dollars; None: no call has a cost
     unpriced: int  # calls that used tokens and have no cost
     without_usage: int  # calls that were answered and whose usage the wire did not say
     failed: int  # calls that were answered with an error, or not at all

@@ -57,6 +57,7 @@ def spending(by: UsageBy | None, since: datetime | None, until: datetime | None)
 def read_spending(row: sa.RowMapping) -> Spending:
     """A row of that query. Sums come as decimals from some databases."""
     sums: dict[str, Any] = {str(name): int(value or 0) for name, value in row.items() if name not in ("key", "kind")}
+    sums["cost"] = None if row["cost"] is None else int(row["cost"])
     return Spending(row["key"], row["kind"], **sums)
 
 

@@ -123,6 +123,7 @@ async def test_calls_without_a_price_are_counted_and_their_models_named(store: S
     assert found["total"]["cost_nanos"] == 750_000
     assert (found["total"]["unpriced"], found["total"]["without_usage"]) == (2, 1)
     assert found["unpriced"] == [{"model": "acme-7", "upstream": "anthropic", "note": note, "calls": 2}]
+    assert by_key(found, "cost_usd") == {"claude-opus-4-6": (0.00075,), "acme-7": (None,)}, "never 0"
     (summary, _) = await store.summaries()
     assert (summary.cost, summary.unpriced) == (750_000, 2)
     assert (await query.sessions(store))[0]["cost_usd"] == 0.00075
@@ -218,7 +219,8 @@ def test_the_commands_show_money(tmp_path: Path, capsys: pytest.CaptureFixture[s
     table, said = run("usage", "--by", "model")
     assert table.splitlines()[1].split("\t")[-2:] == ["$0.0008", ""]
     assert "1 calls without a price: no price is known for acme-7 at anthropic" in said
-    assert "1 without a price" in table and "TOTAL" in table
+    assert table.splitlines()[2].split("\t")[-2:] == ["+?", "1 without a price"]
+    assert table.splitlines()[3].split("\t")[-2:] == ["$0.0008+?", "1 without a price"]
     assert json.loads(run("usage", "--json", "--timezone", "UTC")[0])["rows"][0]["key"] == "2026-11-21"
     lines = run("usage", "--by", "model", "--csv")[0].splitlines()
     assert lines[0].startswith("key,calls,side_calls,input_tokens") and "0.000750000" in lines[1]
