@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -57,8 +58,9 @@ def wait_until_open(process: subprocess.Popen[str], file: Path) -> None:
     descriptors = Path(f"/proc/{process.pid}/fd")
     deadline = time.monotonic() + 20
     while process.poll() is None and time.monotonic() < deadline:
-        if any(link.exists() and link.resolve() == file for link in descriptors.iterdir()):
-            return
+        with suppress(FileNotFoundError):  # one of them is closed again, or the process has ended
+            if str(file.resolve()) in map(os.readlink, descriptors.iterdir()):
+                return
         time.sleep(0.01)
     raise AssertionError(f"it did not open {file}: {process.communicate()}")
 
