@@ -148,14 +148,15 @@ def test_titles_and_probes_are_calls_but_no_messages(opened: Open) -> None:
         assert len(kinds) == len(stage.provider.log)
 
 
-def test_a_compacted_session_goes_on_as_the_same_session(opened: Open) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--model", "claude-sonnet-4-5")], ids=["newest model", "older model"])
+def test_a_compacted_session_goes_on_as_the_same_session(arguments: tuple[str, ...], opened: Open) -> None:
     with opened(
         lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)],
         partial(Scripted, goes_on="[[script:second]]"),
     ) as stage:
-        first = stage.agent.run("[[script:first]] Do it.")
-        stage.agent.run("/compact", "--continue")
-        finished = stage.agent.run("Go on.", "--continue")
+        first = stage.agent.run("[[script:first]] Do it.", *arguments)
+        stage.agent.run("/compact", "--continue", *arguments)
+        finished = stage.agent.run("Go on.", "--continue", *arguments)
         assert (finished.session, finished.result) == (first.session, "second is done.")
         stage.recorder.flush()
         assert len(stage.sessions()) == 1
