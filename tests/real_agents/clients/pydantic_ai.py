@@ -16,7 +16,7 @@ _way = ways(PydanticAi, "pydantic-ai")
 VARIANTS = [
     _way("Chat Completions", "openai-chat", "chat"),
     _way("Chat Completions, streamed", "openai-chat", "chat", "--stream"),
-    _way("Messages", "anthropic-messages", "messages"),
+    _way("Messages", "anthropic-messages", "messages", says_reads=True),  # it flags every result
     _way("Responses", "openai-responses", "responses"),
     _way("Gemini", "gemini", "gemini"),
 ]
