@@ -60,7 +60,7 @@ def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Seque
     last = turns[-1]
     dialect = dialect_of(last)
     assert dialect and last.reply
-    wire = [*dialect.history(request_of(last)), dialect.said(last.reply)]
+    wire = _joined([*dialect.history(request_of(last)), dialect.said(last.reply)])
     told = [_kept(recorded(message)) for message in shown["messages"]]
     places = []
     for message in wire:
@@ -70,6 +70,22 @@ def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Seque
         begun = [at for at in left if role == "assistant" and told[at][1][: len(said)] == said]
         places.append(next(iter(whole or begun), -1))
     assert places == sorted(places) and places[0] >= 0, (places, [message["role"] for message in wire])
+
+
+def _joined(messages: Sequence[Json]) -> list[Json]:
+    """Results that stand one after the other are one message: some protocols send a message for each."""
+    joined: list[Json] = []
+    for message in messages:
+        if joined and _is_of_results(message) and _is_of_results(joined[-1]):
+            joined[-1] = {**joined[-1], "content": [*joined[-1]["content"], *message["content"]]}
+        else:
+            joined.append(message)
+    return joined
+
+
+def _is_of_results(message: Json) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and {block["type"] for block in content} == {"tool_result"}
 
 
 def _kept(message: tuple[str, Said]) -> tuple[str, Said]:
