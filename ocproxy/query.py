@@ -118,7 +118,7 @@ async def usage(
     until: datetime | None = None,
     zone: tzinfo | None = None,
 ) -> JsonObject:
-    """Tokens and money of the calls that began in that time: {by, rows, total, unpriced}.
+    """Tokens and money of the calls that began in that time: {by, timezone, rows, total, unpriced}.
 
     `rows` have `key`: the day (ISO 8601, in `zone`; None: this machine's), model, agent, session id or folder; of
     sessions also `title`. Side calls count, and are told apart: `calls` is all, `side_calls` those outside of any
@@ -139,7 +139,8 @@ async def usage(
     if by != "day":
         rows.sort(key=lambda row: (-(row["cost_nanos"] or 0), -row["output_tokens"]))
     unpriced = [one._asdict() for one in await store.unpriced(since, until)]
-    return {"by": by, "rows": rows, "total": _sums(found), "unpriced": unpriced}
+    where = str(zone) if zone is not None else datetime.now().astimezone().tzname()
+    return {"by": by, "timezone": where, "rows": rows, "total": _sums(found), "unpriced": unpriced}
 
 
 def _day(slot: int, zone: tzinfo | None) -> str:

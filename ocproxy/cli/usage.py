@@ -50,7 +50,8 @@ def usage(
         rows = [_row(_name(row, by), row) for row in found["rows"]]
         if len(rows) > 1:
             rows.append(_row("TOTAL", found["total"]))
-        print_table(run.out, (f"{by.upper()}~", *_HEADS), rows)
+        what = f"DAY ({found['timezone']})" if by == "day" else by.upper()
+        print_table(run.out, (f"{what}~", *_HEADS), rows)
         for line in _unpriced(found):
             run.say(line)
 

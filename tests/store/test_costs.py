@@ -222,6 +222,7 @@ def test_the_commands_show_money(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert table.splitlines()[2].split("\t")[-2:] == ["+?", "1 without a price"]
     assert table.splitlines()[3].split("\t")[-2:] == ["$0.0008+?", "1 without a price"]
     assert json.loads(run("usage", "--json", "--timezone", "UTC")[0])["rows"][0]["key"] == "2026-11-21"
+    assert run("usage", "--timezone", "Asia/Kathmandu")[0].startswith("DAY (Asia/Kathmandu)\t")
     lines = run("usage", "--by", "model", "--csv")[0].splitlines()
     assert lines[0].startswith("key,calls,side_calls,input_tokens") and "0.000750000" in lines[1]
     assert "$0.0008+?" in run("sessions")[0]
