@@ -17,13 +17,14 @@ import msgspec
 from ocproxy.agents.base import Action, Agent, Answer, News
 from ocproxy.files.commands import removes, writes_to
 from ocproxy.files.composite import SessionDiff, compose
-from ocproxy.files.diff import is_absolute, resolve
+from ocproxy.files.diff import resolve
 from ocproxy.files.placement import place
 from ocproxy.files.proposal import Proposal, guess, propose
+from ocproxy.files.shell import Shell
 from ocproxy.files.supposed import Supposed
 from ocproxy.files.track import Track
 from ocproxy.files.worktree import Sheet
-from ocproxy.model import Certainty, EventType, FileEvent, Part, Status, Text, ToolResult, ToolUse, digest
+from ocproxy.model import EventType, FileEvent, Part, Status, Text, ToolResult, ToolUse, digest
 
 _CHANGES = {EventType.WRITE, EventType.EDIT, EventType.DELETE, EventType.MOVE}
 ATTACHED = "attachment"  # in place of a tool's name: the program itself read the file
@@ -31,7 +32,6 @@ _ATTACHED = "put into the message by the agent's program, without a tool use"
 _ENDING = "whether the file ends in a newline was not seen; it is taken to"
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+", re.M)
 _STALE = "the file had been changed by something else; line numbers are guessed"
-_FOLDER = "relative to a folder that was worked out from a cd"
 _ALTERED = "the user changed the proposal before accepting it; what was written is not known"
 
 
@@ -56,8 +56,7 @@ class FileLedger:
         self._written: dict[str, ToolUse] = {}  # uses of the last answer whose results a text may tell
         self._said: list[Part] = []  # by others than the model since then
         self._tail: Sequence[Part] = ()  # the last part of the message before: a file may be named there, shown here
-        self._folder: str | None = None  # where the agent's shell stands, when it is not `workdir`
-        self._folder_certainty: Certainty = "exact"
+        self._shell = Shell()
 
     def requested(self, use: ToolUse, message_id: str, at: datetime) -> list[FileEvent]:
         """The events of a tool use: one for each action, none for tools that touch nothing, for uses that broke off
@@ -68,7 +67,8 @@ class FileLedger:
         self._seen.add(use.id)
         told: list[tuple[Action, FileEvent]] = []
         before: dict[str, Sheet] = {}
-        for index, action in enumerate(map(self._located, self._agent.actions(use))):
+        for index, asked in enumerate(self._agent.actions(use)):
+            action = self._shell.located(asked, self.workdir)
             proposal = self._propose(action, before)
             event = msgspec.structs.replace(
                 self._event(use, index, message_id, at),
@@ -146,10 +146,7 @@ class FileLedger:
 
     def _hear(self, news: News, at: datetime) -> list[FileEvent]:
         """The events of commands that ended."""
-        if news.folder is not None:
-            folder = resolve(news.folder, self._folder or self.workdir)
-            self._folder = None if folder == resolve("", self.workdir) else folder
-            self._folder_certainty = news.certainty
+        self._shell.hear(news, self.workdir)
         events: list[FileEvent] = []
         for end in news.ended:
             event = self._running.pop(end.background, None)
@@ -191,19 +188,6 @@ class FileLedger:
                 if self._written.pop(result.tool_use_id, None) is not None:
                     events += self.answered(result, at)
         return events
-
-    def _located(self, action: Action) -> Action:
-        """The action with a path that does not depend on where the shell stands."""
-        if not action.follows_shell or (self._folder is None and self._folder_certainty == "exact"):
-            return action
-        paths = {
-            name: resolve(path, self._folder or self.workdir)
-            for name in ("path", "destination")
-            if (path := getattr(action, name)) is not None and not is_absolute(path)
-        }
-        if paths and self._folder_certainty == "inferred":
-            return msgspec.structs.replace(action, **paths, certainty="inferred", doubt=action.doubt or _FOLDER)
-        return msgspec.structs.replace(action, **paths)
 
     def _event(self, use: ToolUse, index: int, message_id: str, at: datetime) -> FileEvent:
         """The next event, to be filled in."""
