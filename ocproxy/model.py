@@ -146,7 +146,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     params: dict[str, Json] = {}  # every other top-level field, as sent
     endpoint: str = "generate"  # "generate", "count_tokens", "models", …
     continues: str | msgspec.UnsetType = msgspec.UNSET  # id of the reply that `messages` follow; unset: they are all
-    conversation: str | None = None  # id of a conversation that the provider keeps: `messages` are what is new in it
+    conversation: str | msgspec.UnsetType = msgspec.UNSET  # id of one that the provider keeps: `messages` are new in it
 
 
 class Reply(msgspec.Struct, frozen=True):

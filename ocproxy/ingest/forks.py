@@ -43,20 +43,19 @@ def with_marks(request: ModelRequest, ids: Collection[str], count: int) -> Model
     """The request, in which the calls with these ids, those of the first `count` messages, and the results of all of
     them are another session's."""
     uses = [part for message in request.messages[:count] for part in message.parts if isinstance(part, ToolUse)]
-    foreign = {*ids, *(use.id for use in uses)}
-    if not foreign:
-        return request
-    messages = [_marked(message, foreign) for message in request.messages]
+    foreign = {*ids, *(use.id for use in uses if not use.id.startswith(UNNAMED))}
+    messages = [_marked(one, None if at < count else foreign) for at, one in enumerate(request.messages)]
     return msgspec.structs.replace(request, messages=tuple(messages))
 
 
-def _marked(message: Message, ids: Collection[str]) -> Message:
+def _marked(message: Message, ids: Collection[str] | None) -> Message:
+    """With the calls that have these ids (None: all) marked, and their results."""
     parts = tuple([_marked_part(part, ids) for part in message.parts])
     return message if parts == message.parts else msgspec.structs.replace(message, parts=parts)
 
 
-def _marked_part(part: Part, ids: Collection[str]) -> Part:
-    id = part.id if isinstance(part, ToolUse) else part.tool_use_id if isinstance(part, ToolResult) else None
-    if id not in ids or not isinstance(part, ToolUse | ToolResult):
+def _marked_part(part: Part, ids: Collection[str] | None) -> Part:
+    if not isinstance(part, ToolUse | ToolResult) or part.executor != "agent":
         return part
-    return msgspec.structs.replace(part, executor="other session")
+    id = part.id if isinstance(part, ToolUse) else part.tool_use_id
+    return msgspec.structs.replace(part, executor="other session") if ids is None or id in ids else part

@@ -96,13 +96,14 @@ def _read_request(endpoint: str, value: Item, problems: list[Problem]) -> ModelR
     )
 
 
-def _read_conversation(value: Json, problems: list[Problem]) -> str | None:
+def _read_conversation(value: Json, problems: list[Problem]) -> str | msgspec.UnsetType:
     """Its id, bare or in an object."""
     id = value.get("id") if isinstance(value, dict) else value
-    if isinstance(id, str | None) and (id or value is None):
+    if isinstance(id, str) and id:
         return id
-    note(problems, "wrong_type", "conversation is neither an id nor an object with one")
-    return None
+    if value is not None:
+        note(problems, "wrong_type", "conversation is neither an id nor an object with one")
+    return msgspec.UNSET
 
 
 def _read_instructions(value: Json, problems: list[Problem]) -> tuple[Text | Opaque, ...]:
