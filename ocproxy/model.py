@@ -369,6 +369,17 @@ class IngestPosition(msgspec.Struct, frozen=True):
     resume: str  # start of the oldest exchange that had not ended: read again from here
 
 
+class IngestTurn(msgspec.Struct, frozen=True):
+    """Where one journal stands among those of all replicas that store into one database (`ocproxy.ingest.turns`)."""
+
+    journal: str
+    told_ns: int  # every call of it that was told up to this time is stored
+    beat_ns: int  # changes whenever its replica is heard of
+    is_waiting: bool = False  # it has more, which waits for others
+    is_away: bool = False  # nobody waits for it: it said farewell, or was not heard of for long
+    commits: int = 0  # how often calls were stored from it; in a batch: how many times more
+
+
 class Batch(msgspec.Struct):
     """What one transaction stores. Rows are upserts by their id; order within a list is kept."""
 
@@ -380,3 +391,4 @@ class Batch(msgspec.Struct):
     calls: list[CallRow] = msgspec.field(default_factory=list)
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     positions: list[IngestPosition] = msgspec.field(default_factory=list)
+    turns: list[IngestTurn] = msgspec.field(default_factory=list)

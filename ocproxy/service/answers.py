@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ocproxy import instance, status
+from ocproxy import instance
 from ocproxy.config import Config
 from ocproxy.errors import NotFound
 from ocproxy.journal import list_journals
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Store, backend_of, open_store
 
 Answer = TypeVar("Answer")
 
@@ -30,7 +30,7 @@ async def open_for_reading(config: Config) -> Store:
 
     Raises NotFound when there is none: a mistyped --data-dir must not look like an empty one.
     """
-    file = status.database_file(config.store_url)
+    file = backend_of(config.store_url).file(config.store_url)
     if file is not None and not file.exists():
         if list_journals(config.journal_path):
             raise NotFound(

@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ocproxy import instance, query, status
+from ocproxy import instance, query
 from ocproxy.config import Config
 from ocproxy.errors import NotFound, StoreBusy, StoreError
 from ocproxy.ingest.ending import end_left_open
 from ocproxy.ingest.loop import Ingest
 from ocproxy.service.flush import behind, ends
 from ocproxy.store import migrations
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Store, backend_of, mask, open_store
 
 _SIDE_FILES = ("", "-wal", "-shm")  # what one SQLite database consists of
 
@@ -47,10 +47,10 @@ async def rebuild(config: Config, into: str | None = None, *, forget: bool = Fal
 
 
 async def _replace(config: Config, *, forget: bool) -> Rebuilt:
-    old = status.database_file(config.store_url)
+    old = backend_of(config.store_url).file(config.store_url)
     if old is None:
         raise StoreError(
-            f"only a SQLite file can be replaced, and the database is {status.mask(config.store_url)}",
+            f"only a SQLite file can be replaced, and the database is {mask(config.store_url)}",
             hint="rebuild --into the URL of an empty database, then point database_url at it",
         )
     new = old.with_name(old.name + ".rebuild")
@@ -70,7 +70,7 @@ async def _replace(config: Config, *, forget: bool) -> Rebuilt:
 
 async def _fill(config: Config, url: str) -> Rebuilt:
     if migrations.current(url) is not None:
-        raise StoreError(f"the database {status.mask(url)} is not empty", hint="give a new one")
+        raise StoreError(f"the database {mask(url)} is not empty", hint="give a new one")
     async with await open_store(url) as store:
         goals = ends(config.journal_path)
         ingest = Ingest(
