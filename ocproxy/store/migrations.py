@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from ocproxy.store.base import backend_of, mask
 
 _PACKAGED = Path(__file__).parent.parent / "_migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
+
+# Alembic keeps what a migration works with in modules: one at a time in a process.
+_alone = threading.Lock()
 
 
 def ensure_newest(url: str) -> None:
@@ -77,7 +81,8 @@ def _config(url: str) -> Config:
 
 def _run(url: str, action: Callable[[Config], None], what: str) -> None:
     try:
-        action(_config(url))  # comes back to us through migrations/env.py
+        with _alone:
+            action(_config(url))  # comes back to us through migrations/env.py
     except CommandError as error:
         raise StoreError(f"cannot {what}: {error}", hint="ocproxy db current shows where the database is") from None
     except StoreError as error:

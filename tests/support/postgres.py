@@ -23,7 +23,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ def claim() -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     if os.environ.get(GIVEN) and (folder / _TEMPLATE).exists():
-        asyncio.run(_run(server_url(), f'DROP DATABASE IF EXISTS "{_template_name()}"'))
+        _done(_run(server_url(), f'DROP DATABASE IF EXISTS "{_template_name()}"'))
     if not (folder / _START_LOCK).exists():  # nobody asked for a server of ours
         shutil.rmtree(folder)
     until = time.monotonic() + 10
@@ -164,7 +165,7 @@ class Server:
                 start_new_session=True, **self._identity,
             )  # fmt: skip
         until = time.monotonic() + _START_SECONDS
-        while not asyncio.run(_answers(self.url())):
+        while not _is_ready(self.url()):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"postgres does not answer (it ended with {self.process.poll()})")
             time.sleep(0.02)
@@ -186,7 +187,7 @@ class Server:
 
 
 @contextmanager
-def own_server(folder: Path, **settings: str) -> Iterator[Server]:
+def own_server(**settings: str) -> Iterator[Server]:
     """A server that the test may stop and start."""
     home = Path(tempfile.mkdtemp(prefix="ocproxy-postgres-own-"))
     home.chmod(0o755)
@@ -221,9 +222,12 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
 
 
-async def _answers(url: str) -> bool:
-    try:
+def _is_ready(url: str) -> bool:
+    async def connect() -> None:
         await (await asyncpg.connect(url, timeout=5)).close()
+
+    try:
+        asyncio.run(connect())
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
     return True
@@ -239,19 +243,19 @@ class Database(NamedTuple):
 
 def version() -> str:
     """Of the server, as people say it: "18.6"."""
-    return str(asyncio.run(_run(server_url(), "SHOW server_version"))).partition(" ")[0]
+    return str(_done(_run(server_url(), "SHOW server_version"))).partition(" ")[0]
 
 
 def make_database(*, migrated: bool) -> Database:
     """A new database, with the newest tables or empty. A copy of a template that is migrated once a session."""
     name = f"ocproxy_test_{uuid.uuid4().hex}"
     template = _template() if migrated else "template0"
-    asyncio.run(_run(server_url(), f'CREATE DATABASE {name} TEMPLATE "{template}"'))
+    _done(_run(server_url(), f'CREATE DATABASE {name} TEMPLATE "{template}"'))
     return Database(_url_of(name), name)
 
 
 def drop_database(database: Database) -> None:
-    asyncio.run(_run(server_url(), f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
+    _done(_run(server_url(), f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)"))
 
 
 def _template_name() -> str:
@@ -262,14 +266,20 @@ def _template() -> str:
     name = _template_name()
     with open(Path(os.environ[FOLDER]) / _TEMPLATE, "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not asyncio.run(_run(server_url(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'")):
-            asyncio.run(_run(server_url(), f'CREATE DATABASE "{name}" TEMPLATE template0'))
-            migrations.upgrade(_url_of(name))
+        if not _done(_run(server_url(), f"SELECT 1 FROM pg_database WHERE datname = '{name}'")):
+            _done(_run(server_url(), f'CREATE DATABASE "{name}" TEMPLATE template0'))
+            _done(asyncio.to_thread(migrations.upgrade, _url_of(name)))
     return name
 
 
 def _url_of(name: str) -> str:
     return urlunsplit(urlsplit(server_url())._replace(path=f"/{name}"))
+
+
+def _done(work: Coroutine[Any, Any, Any]) -> Any:
+    """Its result. In a thread of its own: the test that wants a database may be in a loop already."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 async def _run(url: str, statement: str) -> Any:
