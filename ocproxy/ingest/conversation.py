@@ -88,6 +88,11 @@ class Conversation:
         """Whether it has a message."""
         return self._seq > 0
 
+    @property
+    def last_seq(self) -> int:
+        """The `seq` of its last message; -1: it has none."""
+        return self._seq - 1
+
     def is_answered(self, message_id: str) -> bool:
         """Whether another message follows the message."""
         return self._chain.is_followed(message_id)

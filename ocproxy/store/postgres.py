@@ -41,6 +41,7 @@ _SETTINGS = {
     "lock_timeout": f"{_LOCK_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
+    "synchronous_commit": "on",  # what was committed is there after a crash, whatever the server's own default
 }
 # A migration rewrites tables and waits for another that does.
 _MIGRATION_SETTINGS = {**_SETTINGS, "statement_timeout": "0", "lock_timeout": "0"}
@@ -187,8 +188,8 @@ async def _connect(url: str, settings: dict[str, str], silence: float | None = _
         connection = await asyncpg.connect(
             url, timeout=_CONNECT_SECONDS, command_timeout=silence, server_settings=settings
         )
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
-        raise StoreError("that is not the URL of a database", hint=f"write {_Postgres.example}") from error
+    except (ValueError, asyncpg.ClientConfigurationError):
+        raise StoreError("that is not the URL of a database", hint=f"write {_Postgres.example}") from None
     major = connection.get_server_version().major
     if major < _LEAST_VERSION:
         await connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -204,12 +204,12 @@ async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
     work(relay)
     commit, tries = store.commit, 0
 
-    async def busy(batch: Batch) -> None:
+    async def busy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
         nonlocal tries
         tries += 1
         if tries < 4:
             raise StoreBusy("the database is locked")
-        await commit(batch)
+        await commit(batch, after)
 
     monkeypatch.setattr(store, "commit", busy)
     ingest, stop = Ingest(store, root, poll_ms=10), asyncio.Event()
@@ -239,7 +239,7 @@ async def test_a_journal_that_cannot_be_read_holds_up_no_other(root: Path, relay
 
 
 async def test_a_follower_is_told_of_new_rows(root: Path, relay: Relay, store: Store) -> None:
-    cursor = (await query.changes_since(store, None)).cursor
+    cursor = await query.cursor(store)
     work(relay, turns=1)
     await Ingest(store, root).catch_up()
     told = (await query.changes_since(store, cursor)).rows
