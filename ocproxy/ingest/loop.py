@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ocproxy.errors import JournalError, StoreError, StoreMoved
+from ocproxy.errors import JournalError, StoreError, StoreMoved, StoreRefused
 from ocproxy.exchange import Exchange, Position
 from ocproxy.ingest.assemble import Budget, FoundGap
 from ocproxy.ingest.follower import Follower
@@ -195,6 +195,19 @@ class Ingest:
     async def _store_items(self, items: list[Exchange | FoundGap], turns: list[IngestTurn]) -> None:
         """Record the items and commit them with the positions they came from: one transaction, whatever fails."""
         failed: dict[str, Exception] = {}
+        try:
+            await self._commit_items(items, turns, failed)
+        except StoreRefused:
+            await self._find_refused([item for item in items if isinstance(item, Exchange)], failed)
+            await self._commit_items(items, turns, failed)
+        self._recorder.committed()
+        self._turns.committed(turns)
+        self._stored += len(items)
+        self._note_positions()
+
+    async def _commit_items(
+        self, items: list[Exchange | FoundGap], turns: list[IngestTurn], failed: dict[str, Exception]
+    ) -> None:
         exchanges = [item for item in items if isinstance(item, Exchange)]
         while (batch := await self._record(exchanges, failed)) is None:
             self._recorder.forget()
@@ -202,10 +215,19 @@ class Ingest:
         batch.positions += [journal.position for journal in self._journals.values()]
         batch.turns = turns
         await self._store.commit(batch, self._turns.commits)
-        self._recorder.committed()
-        self._turns.committed(turns)
-        self._stored += len(items)
-        self._note_positions()
+
+    async def _find_refused(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> None:
+        """Store them one by one, to find whose rows the database does not take: they are in `failed` then. Positions
+        stay: what is stored here is stored again with them, and twice is once."""
+        for exchange in exchanges:
+            self._recorder.forget()
+            try:
+                if (batch := await self._record([exchange], failed)) is not None:
+                    await self._store.commit(batch)
+            except StoreRefused as error:
+                log.error("the rows of the call %s were refused: %s", exchange.call_id, error)
+                failed[exchange.call_id] = error
+        self._recorder.forget()
 
     async def _record(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> Batch | None:
         """The rows of these exchanges; of those in `failed` (by call id) the call alone. None when one more cannot be

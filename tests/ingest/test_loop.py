@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocproxy import query
-from ocproxy.errors import JournalError, StoreBusy
+from ocproxy.errors import JournalError, StoreBusy, StoreRefused
 from ocproxy.ingest import assemble
 from ocproxy.ingest import loop as loop_module
 from ocproxy.ingest.loop import Ingest
@@ -195,6 +195,28 @@ async def test_a_mistake_of_ours_costs_one_call_and_is_told(
     (poisoned,) = [call for call in calls if call.session_id is None]
     assert "ZeroDivisionError: oh" in poisoned.problems[-1]["message"]
     assert {s.messages for s in await store.summaries()} == {4, 2}
+
+
+async def test_rows_that_the_database_refuses_cost_one_call(
+    root: Path, relay: Relay, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(relay)
+    relay.call([user("poison")], assistant("x"), session="two")
+    work(relay, session=None, tag="-b")
+    commit = store.commit
+
+    async def choosy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
+        if any("poison" in (message.content or "") for message in batch.messages):
+            raise StoreRefused("the database refused: a value is too large")
+        await commit(batch, after)
+
+    monkeypatch.setattr(store, "commit", choosy)
+    await Ingest(store, root).catch_up()
+    calls = await store.calls()
+    assert len(calls) == 11
+    (refused,) = [call for call in calls if call.session_id is None]
+    assert "a value is too large" in refused.problems[-1]["message"]
+    assert [(s.calls, s.messages, s.file_events) for s in await store.summaries()] == [(5, 10, 4), (5, 10, 4)]
 
 
 async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
