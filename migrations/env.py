@@ -4,27 +4,29 @@ The URL comes from whoever calls (`ocproxy db`, the server's start) as the attri
 a checkout, from ocproxy's own settings (`OCPROXY_DATABASE_URL`, `OCPROXY_DATA_DIR`, the configuration file).
 """
 
+import sqlalchemy as sa
 from alembic import context
 
 from ocproxy import config
-from ocproxy.store.migrations import migration_engine, prepare_file, prepared_url
+from ocproxy.store.base import backend_of
 from ocproxy.store.schema import METADATA
 
 
 def run() -> None:
     url = context.config.attributes.get("url") or config.load().store_url
+    backend = backend_of(url)
     if context.is_offline_mode():
-        context.configure(url=prepared_url(url), target_metadata=METADATA, literal_binds=True)
+        context.configure(dialect_name=backend.dialect, target_metadata=METADATA, literal_binds=True)
         with context.begin_transaction():
             context.run_migrations()
         return
-    prepare_file(url)  # readable for its owner only: connecting would make it readable for everybody
-    engine = migration_engine(url)
-    with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
-        with context.begin_transaction():
-            context.run_migrations()
-    engine.dispose()
+    backend.migrate(url, migrate)
+
+
+def migrate(connection: sa.Connection) -> None:
+    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 run()

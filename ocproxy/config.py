@@ -108,6 +108,8 @@ BUILTIN_UPSTREAMS = {
     "gemini": "https://generativelanguage.googleapis.com",
 }
 
+_DATABASES = "sqlite:///path/to/file.db, postgresql://user:password@host/database or memory:"
+
 # Read by other parts of the program, not settings.
 _NOT_SETTINGS = {"OCPROXY_CONFIG", "OCPROXY_TEST_DATABASE_URL"}
 
@@ -243,7 +245,7 @@ def _check(config: Config, source: str) -> None:
     rules: list[tuple[bool, str, str]] = [
         (0 <= config.server.port <= 65535, "server.port", "a number from 0 to 65535"),
         (1 <= config.server.workers <= 64, "server.workers", "a number from 1 to 64"),
-        (_is_database(config.database_url), "database_url", "sqlite:///path/to/file.db"),
+        (_is_database(config.database_url), "database_url", _DATABASES),
         (0 <= config.server.drain_seconds <= 86_400, "server.drain_seconds", "seconds from 0 to 86400"),
         (1 <= config.journal.segment_mb <= 1024, "journal.segment_mb", "megabytes from 1 to 1024"),
         # Upper bounds keep out inf and nan, which mean nothing; 0 says "without bound".
@@ -279,8 +281,13 @@ def _price_rules(key: str, price: Price) -> list[tuple[bool, str, str]]:
 
 
 def _is_database(url: str) -> bool:
-    """Whether it is empty (the default) or a file of the one kind of database that there is."""
-    return not url or re.fullmatch(r"sqlite:///[^?#\x00]+(\?\S*)?", url) is not None
+    """Whether it is empty (the default) or has the form of a database's URL; whether there is one, the store finds."""
+    forms = [
+        r"sqlite:///(?!:memory:)[^?#\x00]+(\?\S*)?",
+        r"memory:[\w.-]*",
+        r"postgres(ql)?(\+asyncpg)?://[^/?#\s]*(/[^/?#\s]*)?(\?[^#\s]*)?",
+    ]
+    return not url or any(re.fullmatch(form, url) for form in forms)
 
 
 def _is_upstream(url: str) -> bool:

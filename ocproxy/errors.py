@@ -9,6 +9,8 @@
     │   └── JournalFull          the disk refused a record and `on_full = "refuse"`
     ├── StoreError               the database cannot be used
     │   ├── StoreBusy            it is locked or away for the moment: try again later
+    │   │   └── StoreMoved       another process stored something that this batch does not know: read again
+    │   ├── StoreRefused         it does not take these very rows: trying again is no use
     │   └── PersistenceError     what a program gave to be stored was not; the database is as it was before
     ├── ServerError              the server could not be started or reached
     └── DecodeError              bytes are not what they claim to be (inside the meaning plane it becomes a Problem)
@@ -57,6 +59,14 @@ class StoreError(OcproxyError):
 
 class StoreBusy(StoreError):
     """The database is locked or away for the moment."""
+
+
+class StoreMoved(StoreBusy):
+    """Another process stored something since what this batch rests on was read."""
+
+
+class StoreRefused(StoreError):
+    """The database does not take these very rows."""
 
 
 class PersistenceError(StoreError):

@@ -1,7 +1,6 @@
 """Values of the meaning: what a protocol decodes to, what an agent's tools did, and what is stored.
 
-Pure values; identity is given by `ocproxy.sessions`, storage by `ocproxy.store`. Times are aware datetimes in UTC.
-Anything typed `Json` is plain JSON data (dict, list, str, int, float, bool, None).
+Times are aware datetimes in UTC. Anything typed `Json` is plain JSON data (dict, list, str, int, float, bool, None).
 """
 
 from __future__ import annotations
@@ -376,6 +375,17 @@ class IngestPosition(msgspec.Struct, frozen=True):
     resume: str  # start of the oldest exchange that had not ended: read again from here
 
 
+class IngestTurn(msgspec.Struct, frozen=True):
+    """Where one journal stands among those of all replicas that store into one database (`ocproxy.ingest.turns`)."""
+
+    journal: str
+    told_ns: int  # every call of it that was told up to this time is stored
+    beat_ns: int  # changes whenever its replica is heard of
+    is_waiting: bool = False  # it has more, which waits for others
+    is_away: bool = False  # nobody waits for it: it said farewell, or was not heard of for long
+    commits: int = 0  # how often calls were stored from it; in a batch: how many times more
+
+
 class Batch(msgspec.Struct):
     """What one transaction stores. Rows are upserts by their id; order within a list is kept."""
 
@@ -387,3 +397,4 @@ class Batch(msgspec.Struct):
     calls: list[CallRow] = msgspec.field(default_factory=list)
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     positions: list[IngestPosition] = msgspec.field(default_factory=list)
+    turns: list[IngestTurn] = msgspec.field(default_factory=list)

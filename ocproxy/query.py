@@ -6,7 +6,8 @@ when more than one session does, StoreBusy and StoreError as the store does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Literal, NamedTuple, cast
 
@@ -14,13 +15,17 @@ import msgspec
 
 from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
-from ocproxy.errors import Ambiguous, NotFound
+from ocproxy.errors import Ambiguous, NotFound, StoreBusy
 from ocproxy.files.folding import ledger_of, part_of, parts_of
 from ocproxy.model import CallKind, CallRow, Json, Message, MessageRow, Opaque, SessionRow, Text
+from ocproxy.store import base as store_base
 from ocproxy.store.base import SLOT_SECONDS, SessionSummary, Spending, Store
 
 JsonObject = dict[str, Any]
 By = Literal["day", "model", "agent", "session", "workdir"]
+
+# A follower reads rows again that a database which is locked or away did not give.
+_AGAIN_SECONDS = 0.3
 
 
 class SessionDiff(NamedTuple):
@@ -91,23 +96,43 @@ async def diff(store: Store, session_id: str) -> SessionDiff:
     return SessionDiff(found.text, list(found.notes))
 
 
-async def changes_since(store: Store, cursor: int | None) -> Changes:
-    """What was stored after `cursor` (0: the beginning), and what of it can no longer be told: the newest are kept.
+async def cursor(store: Store) -> int:
+    """The place of the newest change."""
+    return (await store.changes(None)).cursor
 
-    `None` asks for the present cursor alone. A row that changed twice comes once, as it is now.
-    """
-    found, cursor, missed = await store.changes(cursor)
+
+async def follow(store: Store, after: int) -> AsyncIterator[Changes]:
+    """What is stored after the cursor `after` (0: the beginning), as it comes, for ever; and how much of it can no
+    longer be told: the newest are kept. It waits for a database that is away."""
+    async for found in store.follow(after):
+        while True:
+            try:
+                changes = await _rows_of(store, found)
+            except StoreBusy:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                break
+        yield changes
+
+
+async def changes_since(store: Store, cursor: int) -> Changes:
+    """What was stored after `cursor`, as `follow` tells it, up to now."""
+    return await _rows_of(store, await store.changes(cursor))
+
+
+async def _rows_of(store: Store, changes: store_base.Changes) -> Changes:
+    """A row that changed twice comes once, as it is now."""
     by_kind: dict[str, list[str]] = {}
-    for change in found:
+    for change in changes.found:
         by_kind.setdefault(change.what, []).append(change.id)
     rows = {what: await store.rows_of(what, list(dict.fromkeys(ids))) for what, ids in by_kind.items()}
     told: dict[tuple[str, str], JsonObject] = {}
-    for change in found:
+    for change in changes.found:
         row = rows[change.what].get(change.id)
         if row is not None:
             shaped = _message(row) if change.what == "message" else _json(row)
             told.setdefault((change.what, change.id), {"what": change.what, **shaped})
-    return Changes(list(told.values()), cursor, missed)
+    return Changes(list(told.values()), changes.cursor, changes.missed)
 
 
 async def usage(

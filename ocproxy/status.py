@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from ocproxy import __version__, incidents, instance, query
 from ocproxy.config import Config
@@ -23,7 +22,7 @@ from ocproxy.journal import JournalReader, list_journals
 from ocproxy.journal.folder import WRITER_LOCK
 from ocproxy.journal.segments import HEADER_BYTES, list_segments
 from ocproxy.store import migrations
-from ocproxy.store.base import Store
+from ocproxy.store.base import Store, backend_of, mask
 
 # Below this the journal may not be able to begin another segment; nothing is lost yet, which is when one wants to know.
 _LOW_DISK_SEGMENTS = 4
@@ -70,23 +69,6 @@ async def gather(config: Config, store: Store | None) -> Facts:
     problems += await asyncio.to_thread(lambda: [*_find_exposed(data), *_find_unwritable(config)])
     problems += _judge(facts, config)
     return facts
-
-
-def mask(url: str) -> str:
-    """A database URL without its password."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
-
-
-def database_file(url: str) -> Path | None:
-    """The file of a SQLite database; None when the database is not a file. Raises StoreError for an unknown kind."""
-    if not url.startswith("sqlite"):
-        return None
-    name = migrations.prepared_url(url).database
-    return Path(name) if name and name != ":memory:" else None
 
 
 def unread(segments: Iterable[tuple[int, int]], end: Position, ingested: Position) -> int:
@@ -152,7 +134,7 @@ def _size(path: Path) -> int:
 def _database(config: Config) -> Facts:
     revision = migrations.current(config.store_url)
     facts: Facts = {"revision": revision, "newest_revision": migrations.newest(), "known": migrations.knows(revision)}
-    if (path := database_file(config.store_url)) is not None:
+    if (path := backend_of(config.store_url).file(config.store_url)) is not None:
         facts["bytes"] = sum(_size(path.with_name(path.name + end)) for end in ("", "-wal"))
     return facts
 
@@ -170,7 +152,7 @@ def _find_exposed(data: Path) -> Iterator[Facts]:
 def _find_unwritable(config: Config) -> Iterator[Facts]:
     """Folders and files of ours that we need to write to and may not."""
     folders = [config.data_path, config.journal_path, *list_journals(config.journal_path)]
-    database = database_file(config.store_url)
+    database = backend_of(config.store_url).file(config.store_url)
     for path in [*folders, *([database, database.parent] if database else [])]:
         # The mode too: whoever asks may be the superuser, whom it does not bind, and the server another.
         if path.exists() and not (path.stat().st_mode & 0o200 and os.access(path, os.W_OK)):

@@ -177,7 +177,37 @@ def test_a_variable_that_is_no_yes_or_no_is_told_what_is() -> None:
         load(environ={"OCPROXY_JOURNAL_COMPRESS": "maybe"})
 
 
-@pytest.mark.parametrize("url", ["mysql://x", "nope", "sqlite://", "sqlite:///", "postgresql://me:secret@host/db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///a b.db",
+        "memory:",
+        "memory:one",
+        "postgres://host/db",
+        "postgresql+asyncpg://me:secret@host:5432/db",
+        "postgresql://me:secret@[::1]:5432,other/db?sslmode=require&target_session_attrs=primary",
+        "postgresql:///db",
+    ],
+)
+def test_each_kind_of_database_has_its_urls(url: str) -> None:
+    assert load(environ={"OCPROXY_DATABASE_URL": url}).store_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me:secret@host/db",
+        "nope",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "postgresql:me:secret@host/db",
+        "postgresql://me:secret@host/db with a space",
+        "postgresql+psycopg2://me:secret@host/db",
+        "memory:a b",
+        "memory://x",
+    ],
+)
 def test_a_database_of_another_kind_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(ConfigError, match="the command line: .*'database_url': it must be sqlite:///") as error:
         load(environ=NOTHING, flags={"database_url": url})

@@ -81,7 +81,7 @@ def test_a_segment_is_removed_only_when_the_database_has_it(tmp_path: Path) -> N
 
 async def test_trouble_is_noted_with_its_beginning_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_WATCH_SECONDS", 0.001)
-    async with await open_store("sqlite:///:memory:") as store:
+    async with await open_store("memory:control") as store:
         ingest = Ingest(store, tmp_path / "journal")
         watching = asyncio.create_task(control.watch(ingest, Diary(tmp_path)))
         for trouble in ("database is locked", None):

@@ -25,7 +25,7 @@ from ocproxy.service.doctor import examine
 from ocproxy.service.flush import behind, ends, flush
 from ocproxy.service.rebuild import rebuild
 from ocproxy.store import migrations
-from ocproxy.store.base import open_store
+from ocproxy.store.base import mask, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -243,8 +243,8 @@ async def test_doctor_tells_of_a_database_that_is_none(config: Config) -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    assert status.mask("postgresql://me:secret@host:5432/db") == "postgresql://me:***@host:5432/db"
-    assert status.mask("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert mask("postgresql://me:secret@host:5432/db") == "postgresql://me:***@host:5432/db"
+    assert mask("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from ocproxy.service import answers
 from ocproxy.service.doctor import ask_server, examine
 from ocproxy.service.flush import flush
 from ocproxy.service.rebuild import rebuild
-from ocproxy.store import sql
+from ocproxy.store import sqlite
+from ocproxy.store.base import backend_of
 
 pytestmark = pytest.mark.anyio
 
@@ -139,10 +140,10 @@ async def test_doctor_says_what_a_full_disk_means_and_what_to_do(
 
 @pytest.mark.parametrize("reason", ["database or disk is full", "disk I/O error"])
 async def test_a_database_error_of_the_disk_says_so(reason: str) -> None:
-    error = sql._translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError(reason)))
-    assert "free some space on the disk of the database" in (error.hint or "")
-    locked = sql._translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError("database is locked")))
-    assert "try again" in (locked.hint or "")
+    error = sqlite.translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError(reason)))
+    assert error is not None and "free some space on the disk of the database" in (error.hint or "")
+    locked = sqlite.translate(sa.exc.OperationalError("", {}, sqlite3.OperationalError("database is locked")))
+    assert locked is not None and "try again" in (locked.hint or "")
 
 
 async def test_a_tail_that_is_just_being_written_is_not_told(
@@ -188,7 +189,7 @@ async def test_of_a_database_that_cannot_be_read_doctor_does_not_pretend_to_know
     await asyncio.to_thread(app.main, ["--data-dir", config.data_dir, "doctor"])
     assert "revision none" in capsys.readouterr().out, "there is none yet"
     await flush(config, 20)
-    file = status.database_file(config.store_url)
+    file = backend_of(config.store_url).file(config.store_url)
     assert file is not None
     file.write_bytes(b"this is no database, and long enough to be taken for one" * 100)
     found = await problems(config)

@@ -18,14 +18,9 @@ from ocproxy.cli.calls import call_kind, call_note, seconds
 from ocproxy.cli.files import event_note, event_target
 from ocproxy.cli.invocation import Invocation, Json
 from ocproxy.cli.terminal import SHORT_ID, STATUS_STYLES, amount, changed_lines, clock, money, one_line
-from ocproxy.errors import StoreBusy
 from ocproxy.service.answers import open_for_reading
-from ocproxy.store.base import Store
 
 COMMAND = typer.Typer()
-
-# Between two looks at the database: a person sees no delay, and a look costs a fraction of a millisecond.
-_LOOK_SECONDS = 0.3
 
 Row = dict[str, Any]
 
@@ -49,14 +44,13 @@ async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: 
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _leave)
     async with await open_for_reading(run.settings()) as store:
         only = (await query.show(store, session))["session"]["id"] if session else None
-        cursor = 0 if past else (await query.changes_since(store, None)).cursor
+        cursor = 0 if past else await query.cursor(store)
         if not as_json:
             run.say("following; Ctrl-C ends it")
-        while True:
-            found, cursor, missed = await _look(store, cursor)
-            if missed:
-                _tell_missed(run, missed, as_json=as_json)
-            for row in found:
+        async for changes in query.follow(store, cursor):
+            if changes.missed:
+                _tell_missed(run, changes.missed, as_json=as_json)
+            for row in changes.rows:
                 if only and only not in (row.get("session_id"), row["id"]):
                     continue
                 if as_json:
@@ -64,7 +58,6 @@ async def _follow(run: Invocation, session: str | None, *, past: bool, as_json: 
                 elif (line := describe(row)) is not None:
                     run.out.print(line, soft_wrap=True)
             sys.stdout.flush()
-            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _tell_missed(run: Invocation, count: int, *, as_json: bool) -> None:
@@ -78,13 +71,6 @@ def _leave() -> None:
     with suppress(OSError):  # whoever read it has gone as well
         sys.stdout.flush()
     os._exit(0)
-
-
-async def _look(store: Store, cursor: int) -> query.Changes:
-    try:
-        return await query.changes_since(store, cursor)
-    except StoreBusy:
-        return query.Changes([], cursor, 0)  # look again
 
 
 def describe(row: Row) -> Text | None:

@@ -95,6 +95,11 @@ class Conversation:
         first = next((key for message in messages if (key := self._key(message)) is not None), None)
         return first is not None and self._chain.child(None, first) is not None
 
+    @property
+    def last_seq(self) -> int:
+        """The `seq` of its last message; -1: it has none."""
+        return self._seq - 1
+
     def is_answered(self, message_id: str) -> bool:
         """Whether another message follows the message."""
         return self._chain.is_followed(message_id)

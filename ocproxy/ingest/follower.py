@@ -75,6 +75,18 @@ class Follower:
             self._rest()
         return taken
 
+    @property
+    def waiting_since(self) -> int | None:
+        """When the first of what waits was told; None: nothing waits."""
+        return self._waiting[0].told_ns if self._waiting else None
+
+    def stored_until(self, end_ns: int) -> int:
+        """Up to which time all is stored when what was taken is. `end_ns` is what can be said of a journal that is
+        read to its end."""
+        if self._waiting:
+            return self._waiting[0].told_ns - 1
+        return max(self.read_ns - 1, end_ns) if self.is_at_end else self.read_ns - 1
+
     def close(self) -> None:
         self.reader.close()
         self._assembler.release()

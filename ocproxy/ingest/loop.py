@@ -6,7 +6,7 @@ away is waited for; the journals keep what comes meanwhile.
 
 Calls of one session may lie in several journals. They are recorded in the order in which they ended, also when journals
 that several workers wrote together are read again much later: nobody's calls are recorded before all journals were read
-up to that time.
+up to that time. Journals of other replicas on the same database count as well (`ingest.turns`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from typing import TypeVar
 import msgspec
 
 from ocproxy.config import Price
-from ocproxy.errors import JournalError, StoreError
+from ocproxy.errors import JournalError, StoreError, StoreMoved, StoreRefused
 from ocproxy.exchange import Exchange, Position
 from ocproxy.ingest.assemble import Budget, FoundGap
 from ocproxy.ingest.follower import Follower
 from ocproxy.ingest.interpret import Interpretation, interpret
 from ocproxy.ingest.recorder import Recorder
 from ocproxy.ingest.rows import moment
+from ocproxy.ingest.turns import Turns
 from ocproxy.journal import JournalReader, list_journals
-from ocproxy.model import Batch, GapRow, Problem, digest
+from ocproxy.model import Batch, GapRow, IngestTurn, Problem, digest
 from ocproxy.pricing.bills import priced
 from ocproxy.pricing.book import PriceBook
 from ocproxy.store.base import Store
@@ -45,6 +46,9 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 # Journal bytes read before their exchanges are stored: bounds the memory of a long catch-up.
 _BYTES_AT_ONCE = 32 * 1024 * 1024
+
+# How soon it is looked again whether the turn is ours: what waits for others is then stored at once.
+_TURN_SECONDS = 0.01
 
 # Positions without rows (a long stream is under way) are stored this often at most.
 _IDLE_POSITIONS_SECONDS = 1.0
@@ -69,10 +73,12 @@ class Ingest:
         self._poll = poll_ms / 1000
         self._recorder = Recorder(store)
         self._prices = PriceBook(prices)
+        self._turns = Turns(store)
         self._budget = Budget()
         self._journals: dict[Path, Follower] = {}
         self._unreadable: dict[Path, JournalError] = {}
         self._positions_at = 0.0
+        self._stored = 0  # exchanges and gaps
         self._stopping = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,6 +91,12 @@ class Ingest:
                 except TimeoutError:
                     continue
         await self.catch_up()
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Tell other replicas that they need not wait for us: our journals are stored, and nobody writes them."""
+        if turns := self._turns.farewell(await self._store.turns()):
+            await self._store.commit(Batch(turns=turns))
 
     async def catch_up(self, goals: Mapping[str, Position] | None = None) -> int:
         """Store everything up to the live ends of the journals, or up to `goals` (by journal id), which an end that
@@ -93,18 +105,17 @@ class Ingest:
         Raises StoreBusy or StoreError when the database cannot take it, JournalError when a journal cannot be read
         (the others are stored nevertheless); calling again goes on.
         """
-        total = 0
+        before = self._stored
         self._positions_at = 0.0  # the positions are part of "everything"
         try:
-            while count := await self._cycle():
-                total += count
+            while await self._cycle():
                 if goals is not None and self._has(goals):
                     break
         finally:
             self._restart()
         for error in self._unreadable.values():
             raise error
-        return total
+        return self._stored - before
 
     def _has(self, goals: Mapping[str, Position]) -> bool:
         stored = {journal.reader.id: Position.parse(journal.position.position) for journal in self._journals.values()}
@@ -141,18 +152,34 @@ class Ingest:
         self._journals.clear()
 
     async def _cycle(self) -> int:
-        """Read a piece of every journal and store it. Returns how many exchanges and gaps; 0: nothing new."""
+        """`_advance`, again where another replica came between."""
+        try:
+            return await self._advance()
+        except StoreMoved:
+            self._restart()
+            return 1
+
+    async def _advance(self) -> int:
+        """Read a piece of every journal and store what is due. Returns 0 when there is nothing more to do for now."""
         await self._find_journals()
         journals = list(self._journals.values())
+        if await self._turns.look({journal.reader.id for journal in journals}):
+            await self._recorder.refresh()
+        looked_ns = time.time_ns()
         for journal in journals:
             await self._read(journal, max(_BYTES_AT_ONCE // len(journals), 1))
         until = min((journal.read_ns for journal in journals if not journal.is_at_end), default=math.inf)
-        found = sorted((told for journal in journals for told in journal.take(until)), key=lambda told: told[:2])
+        found = [t for j in journals for t in j.take(min(until, self._turns.until(j.reader.id)))]
+        found.sort(key=lambda told: told[:2])
+        waits = self._turns.note_waiting(journals)
         if found:
-            await self._store_items([told.item for told in found])
+            turns = self._turns.told(journals, looked_ns, stored={told.journal for told in found})
+            await self._store_items([told.item for told in found], turns)
         else:
-            await self._store_positions()
-        return len(found) or int(not all(journal.is_at_end for journal in journals))
+            await self._store_positions(self._turns.told(journals, looked_ns) if self._turns.is_due() else [])
+            if waits:
+                await asyncio.sleep(_TURN_SECONDS)
+        return len(found) or int(waits or not all(journal.is_at_end for journal in journals))
 
     async def _read(self, journal: Follower, limit: int) -> None:
         """Read a piece of one journal. One that cannot be read is noted and does not hold up the others."""
@@ -177,18 +204,42 @@ class Ingest:
                 else:
                     self._journals[folder] = Follower(reader, stored.get(reader.id), self._budget)
 
-    async def _store_items(self, items: list[Exchange | FoundGap]) -> None:
+    async def _store_items(self, items: list[Exchange | FoundGap], turns: list[IngestTurn]) -> None:
         """Record the items and commit them with the positions they came from: one transaction, whatever fails."""
         failed: dict[str, Exception] = {}
+        try:
+            await self._commit_items(items, turns, failed)
+        except StoreRefused:
+            await self._find_refused([item for item in items if isinstance(item, Exchange)], failed)
+            await self._commit_items(items, turns, failed)
+        self._recorder.committed()
+        self._turns.committed(turns)
+        self._stored += len(items)
+        self._note_positions()
+
+    async def _commit_items(
+        self, items: list[Exchange | FoundGap], turns: list[IngestTurn], failed: dict[str, Exception]
+    ) -> None:
         exchanges = [item for item in items if isinstance(item, Exchange)]
         while (batch := await self._record(exchanges, failed)) is None:
             self._recorder.forget()
-        batch.calls = [priced(call, self._prices) for call in batch.calls]
         batch.gaps += [_gap_row(item) for item in items if isinstance(item, FoundGap)]
         batch.positions += [journal.position for journal in self._journals.values()]
-        await self._store.commit(batch)
-        self._recorder.committed()
-        self._note_positions()
+        batch.turns = turns
+        await self._store.commit(batch, self._turns.commits)
+
+    async def _find_refused(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> None:
+        """Store them one by one, to find whose rows the database does not take: they are in `failed` then. Positions
+        stay: what is stored here is stored again with them, and twice is once."""
+        for exchange in exchanges:
+            self._recorder.forget()
+            try:
+                if (batch := await self._record([exchange], failed)) is not None:
+                    await self._store.commit(batch)
+            except StoreRefused as error:
+                log.error("the rows of the call %s were refused: %s", exchange.call_id, error)
+                failed[exchange.call_id] = error
+        self._recorder.forget()
 
     async def _record(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> Batch | None:
         """The rows of these exchanges; of those in `failed` (by call id) the call alone. None when one more cannot be
@@ -207,13 +258,15 @@ class Ingest:
                 log.exception("the call %s could not be recorded", exchange.call_id)
                 failed[exchange.call_id] = error
                 return None
+        batch.calls = [priced(call, self._prices) for call in batch.calls]
         return batch
 
-    async def _store_positions(self) -> None:
+    async def _store_positions(self, turns: list[IngestTurn]) -> None:
         moved = [journal for journal in self._journals.values() if journal.position != journal.stored]
-        if not moved or time.monotonic() - self._positions_at < _IDLE_POSITIONS_SECONDS:
+        is_due = moved and time.monotonic() - self._positions_at >= _IDLE_POSITIONS_SECONDS
+        if not is_due and not turns:
             return
-        await self._store.commit(Batch(positions=[journal.position for journal in moved]))
+        await self._store.commit(Batch(positions=[journal.position for journal in moved], turns=turns))
         self._note_positions()
 
     def _note_positions(self) -> None:

@@ -69,6 +69,13 @@ class Recorder:
         self._held.clear()
         self.committed()
 
+    async def refresh(self) -> None:
+        """Forget the sessions that another replica has changed since they were folded. Call it between batches."""
+        ends = await self._store.ends(list(self._held)) if self._held else {}
+        for id, session in list(self._held.items()):
+            if ends.get(id) != (session.row, session.last_seq):
+                del self._held[id]
+
     def _evict(self) -> None:
         """Forget the sessions that were used least recently, while they are too many or too large; but the last one."""
         size = sum(session.size for session in self._held.values())

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ocproxy import instance, status
+from ocproxy import instance
 from ocproxy.config import Config
 from ocproxy.errors import NotFound
 from ocproxy.journal import list_journals
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Store, backend_of, open_store
 
 Answer = TypeVar("Answer")
 
@@ -25,12 +25,22 @@ def ask(config: Config, question: Callable[[Store], Awaitable[Answer]]) -> Answe
     return asyncio.run(answer())
 
 
+def refuse_memory(config: Config) -> None:
+    """Raises NotFound where no command can get at the database."""
+    if config.store_url.startswith("memory:"):
+        raise NotFound(
+            "the database is in the memory of the server, where only the server can look",
+            hint="ask its API (/api/sessions), or give database_url a file or a PostgreSQL",
+        )
+
+
 async def open_for_reading(config: Config) -> Store:
     """The database, as it is. It is migrated when no server does that: an older one must not find it changed under it.
 
     Raises NotFound when there is none: a mistyped --data-dir must not look like an empty one.
     """
-    file = status.database_file(config.store_url)
+    refuse_memory(config)
+    file = backend_of(config.store_url).file(config.store_url)
     if file is not None and not file.exists():
         if list_journals(config.journal_path):
             raise NotFound(

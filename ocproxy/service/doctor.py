@@ -13,7 +13,7 @@ from ocproxy.config import Config
 from ocproxy.errors import OcproxyError
 from ocproxy.instance import Running
 from ocproxy.relay.redaction import KEY_BYTES
-from ocproxy.store.base import open_store
+from ocproxy.store.base import backend_of, open_store
 
 # How long the server may take to tell of itself. It answers in milliseconds, unless the database keeps it waiting (5 s
 # for a lock, once or twice); after this it is as good as away.
@@ -89,7 +89,7 @@ def _find_bad_key(config: Config) -> Iterator[status.Facts]:
 
 
 async def _examine_files(config: Config) -> status.Facts:
-    file = status.database_file(config.store_url)
+    file = backend_of(config.store_url).file(config.store_url)
     if file is not None and not file.exists():
         facts = await status.gather(config, None)
         facts["database"]["revision"] = None

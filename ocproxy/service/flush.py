@@ -14,6 +14,7 @@ from ocproxy.exchange import Position
 from ocproxy.ingest.ending import end_left_open
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalReader, list_journals
+from ocproxy.service.answers import refuse_memory
 from ocproxy.service.doctor import ask_server
 from ocproxy.store.base import Store, open_store
 
@@ -33,8 +34,10 @@ class Flushed(NamedTuple):
 async def flush(config: Config, seconds: float) -> Flushed:
     """Return once every exchange that had ended when this was called is in the database.
 
-    Without a running server it is done here. Raises ServerError when `seconds` were not enough, saying why.
+    Without a running server it is done here. Raises NotFound where only the server can look, ServerError when `seconds`
+    were not enough, saying why.
     """
+    refuse_memory(config)
     started = time.monotonic()
     goals = await asyncio.to_thread(ends, config.journal_path)
     if not goals:
@@ -101,6 +104,7 @@ async def _store_here(config: Config, goals: dict[str, Position]) -> int:
                 stored = await ingest.catch_up(goals)
                 if await end_left_open(store, config.journal_path, config.journal):
                     stored += await ingest.catch_up()
+                await ingest.leave()
                 return stored
             except StoreBusy:  # until the time is over
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ocproxy import instance, query, status
+from ocproxy import instance, query
 from ocproxy.config import Config
 from ocproxy.errors import NotFound, StoreBusy, StoreError
 from ocproxy.ingest.ending import end_left_open
 from ocproxy.ingest.loop import Ingest
 from ocproxy.service.flush import behind, ends
 from ocproxy.store import migrations
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Store, backend_of, mask, open_store
 
 _SIDE_FILES = ("", "-wal", "-shm")  # what one SQLite database consists of
 
@@ -47,11 +48,12 @@ async def rebuild(config: Config, into: str | None = None, *, forget: bool = Fal
 
 
 async def _replace(config: Config, *, forget: bool) -> Rebuilt:
-    old = status.database_file(config.store_url)
+    old = backend_of(config.store_url).file(config.store_url)
     if old is None:
         raise StoreError(
-            f"only a SQLite file can be replaced, and the database is {status.mask(config.store_url)}",
-            hint="rebuild --into the URL of an empty database, then point database_url at it",
+            f"only a SQLite file is replaced, and {mask(config.store_url)} may hold what others recorded",
+            hint="give database_url an empty database, on all replicas: they fill it together from their journals when"
+            " they start; or, for this data folder alone, rebuild --into one",
         )
     new = old.with_name(old.name + ".rebuild")
     _remove(new)  # what an interrupted one left
@@ -69,8 +71,8 @@ async def _replace(config: Config, *, forget: bool) -> Rebuilt:
 
 
 async def _fill(config: Config, url: str) -> Rebuilt:
-    if migrations.current(url) is not None:
-        raise StoreError(f"the database {status.mask(url)} is not empty", hint="give a new one")
+    if await asyncio.to_thread(migrations.current, url) is not None:
+        raise StoreError(f"the database {mask(url)} is not empty", hint="give a new one")
     async with await open_store(url) as store:
         goals = ends(config.journal_path)
         ingest = Ingest(
@@ -83,6 +85,7 @@ async def _fill(config: Config, url: str) -> Rebuilt:
         await ingest.catch_up()
         if await end_left_open(store, config.journal_path, config.journal):
             await ingest.catch_up()
+        await ingest.leave()
         if missing := await behind(store, goals):
             raise StoreError(f"the new database did not reach the end of {len(missing)} journals")
         return await _count(store, url)
@@ -91,7 +94,7 @@ async def _fill(config: Config, url: str) -> Rebuilt:
 async def _count(store: Store, url: str) -> Rebuilt:
     sessions = await query.sessions(store)
     return Rebuilt(
-        url=url,
+        url=mask(url),
         sessions=len(sessions),
         messages=sum(session["messages"] for session in sessions),
         file_events=sum(session["file_events"] for session in sessions),

@@ -7,15 +7,30 @@ database is locked or away for the moment (trying again later makes sense) and S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 from typing import Protocol as Shape
+from urllib.parse import urlsplit, urlunsplit
 
 from ocproxy import registry
 from ocproxy.errors import StoreError
-from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
+from ocproxy.model import (
+    Batch,
+    CallRow,
+    FileEvent,
+    GapRow,
+    IngestPosition,
+    IngestTurn,
+    MessageRow,
+    PromptRow,
+    SessionRow,
+)
+
+Result = TypeVar("Result")
 
 
 class HistoryMatch(NamedTuple):
@@ -109,13 +124,31 @@ class Store(Shape):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def commit(self, batch: Batch) -> None:
+    is_shared: bool
+    """Whether other processes with journals of their own may store here: then they take turns (`ingest.turns`)."""
+
+    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None) -> None:
         """Store all rows of the batch and its positions in one transaction.
 
         Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored, but a call
         may get a session later; sessions keep a title and widen their times; file events take the new status, diff and
         outcome.
+
+        `after` are the counts of commits of all journals but the batch's own (`IngestTurn.commits`) when what the batch
+        rests on was read. Raises StoreMoved, and stores nothing, when one of them has stored calls since.
         """
+        ...
+
+    async def turns(self) -> dict[str, IngestTurn]:
+        """By journal id."""
+        ...
+
+    async def leave_behind(self, turn: IngestTurn) -> None:
+        """Let nobody wait for this journal any more, if nothing was heard of it since `turn` was read."""
+        ...
+
+    async def ends(self, ids: Sequence[str]) -> dict[str, tuple[SessionRow, int]]:
+        """The rows of these sessions, and the `seq` of their last messages (-1: they have none)."""
         ...
 
     async def summaries(self, *, limit: int | None = None, parent_id: str | None = None) -> list[SessionSummary]:
@@ -204,27 +237,52 @@ class Store(Shape):
         changes are kept."""
         ...
 
+    def follow(self, after: int | None) -> AsyncIterator[Changes]:
+        """What changes after a cursor (None: from now on), as it comes and for ever; it waits for a database that is
+        away. Other processes' changes come as fast as the kind of database tells of them."""
+        ...
+
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
         """Rows by id: SessionRow, MessageRow, FileEvent or CallRow as `what` says ("session", "message", …)."""
         ...
 
 
-def way_out(reason: str) -> str | None:
-    """The hint for a database error: of a full disk, where even reading fails (it needs a small file), or of a damaged
-    database."""
-    if any(word in reason for word in ("disk is full", "disk I/O")):
-        return "free some space on the disk of the database; the journal keeps what it could record meanwhile"
-    if any(word in reason for word in ("not a database", "malformed")):
-        return "`ocproxy rebuild` makes it anew from the journal and keeps the old one"
-    return None
-
-
 class Backend(Shape):
-    """One kind of database."""
+    """One kind of database. URLs are of this kind; StoreError is raised where one is no proper URL."""
 
     schemes: tuple[str, ...]  # of its URLs
+    example: str  # a URL, for messages
+    dialect: str  # as SQLAlchemy calls it
 
-    async def open(self, url: str, *, migrate: bool) -> Store: ...
+    async def open(self, url: str, *, migrate: bool) -> Store:
+        """Open it, migrated to the newest revision first unless `migrate` is False. Raises StoreBusy, StoreError."""
+        ...
+
+    def migrate(self, url: str, action: Callable[[Any], Result]) -> Result:
+        """Run `action` on a SQLAlchemy Connection to the database, which is made where the kind makes its databases
+        itself. All of it is one transaction, and no other process migrates meanwhile. Raises StoreBusy, StoreError, and
+        what `action` raises."""
+        ...
+
+    def read(self, url: str, action: Callable[[Any], Result]) -> Result | None:
+        """Run `action`, which only reads, on a SQLAlchemy Connection; None where there is no such database yet, and it
+        would be made by using it. Raises as `migrate`."""
+        ...
+
+    def file(self, url: str) -> Path | None:
+        """The file that is the database; None for a kind whose databases are none."""
+        ...
+
+
+def backend_of(url: str) -> Backend:
+    """Raises StoreError when the kind is unknown."""
+    scheme = url.partition(":")[0]
+    backends: list[Backend] = list(registry.load("ocproxy.store", "BACKEND").values())
+    for backend in backends:
+        if scheme in backend.schemes:
+            return backend
+    known = ", ".join(backend.example for backend in backends)
+    raise StoreError(f"databases of the kind {scheme!r} are not supported", hint=f"known: {known}")
 
 
 async def open_store(url: str, *, migrate: bool = True) -> Store:
@@ -232,10 +290,21 @@ async def open_store(url: str, *, migrate: bool = True) -> Store:
 
     Use as `async with await open_store(url) as store`. Raises StoreError when the kind is unknown or it cannot be used.
     """
-    scheme = url.partition(":")[0]
-    backends: list[Backend] = list(registry.load("ocproxy.store", "BACKEND").values())
-    for backend in backends:
-        if scheme in backend.schemes:
-            return await backend.open(url, migrate=migrate)
-    known = ", ".join(f"{name}://…" for backend in backends for name in backend.schemes)
-    raise StoreError(f"databases of the kind {scheme!r} are not supported", hint=f"known: {known}")
+    return await backend_of(url).open(url, migrate=migrate)
+
+
+def mask(url: str) -> str:
+    """A database URL to be shown: without its password, wherever that stands."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL: whatever it is, it may hold one
+        return f"{url.partition(':')[0]}:***"
+    query = re.sub(r"(?i)((?:^|&)[^&=]*(?:password|secret)[^&=]*=)[^&]*", r"\1***", parts.query)
+    secret, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = secret.partition(":")
+    netloc = f"{user}:***@{host}" if at and colon else parts.netloc
+    return (
+        urlunsplit(parts._replace(netloc=netloc, query=query))
+        if (netloc, query) != (parts.netloc, parts.query)
+        else url
+    )

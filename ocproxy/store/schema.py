@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 METADATA = sa.MetaData()
 
@@ -35,9 +37,70 @@ class Words(sa.types.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+        return clean(value) if value is not None else None
+
+
+def clean(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+
+
+# A longer value does not fit into an index of PostgreSQL (2704 bytes) with what stands beside it there.
+_KEY_CHARACTERS = 512
+
+
+def shorten(value: str) -> str:
+    """A value of a `Key` column as it is stored. Ids of agents and providers have no bound: some carry signatures."""
+    if len(value) <= _KEY_CHARACTERS:
+        return value
+    full = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{value[: _KEY_CHARACTERS - len(full) - 1]}~{full}"
+
+
+class Key(Words):
+    """Text of the wire in an index. One that is too long keeps its beginning, with a digest of the whole."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return super().process_bind_param(shorten(value) if value is not None else None, dialect)
+
+
+class Notes(sa.types.TypeDecorator[Any]):
+    """JSON that we made ourselves: JSONB on PostgreSQL, to be asked for. That takes no NUL and no lone surrogate, so
+    these become U+FFFD, on every kind of database."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def __init__(self, *, none_as_null: bool = False) -> None:
+        super().__init__(none_as_null=none_as_null)
+        self.none_as_null = none_as_null
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        kind = postgresql.JSONB if dialect.name == "postgresql" else sa.JSON
+        return dialect.type_descriptor(kind(none_as_null=self.none_as_null))
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        return _cleaned(value)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(name): _cleaned(item) for name, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value
+
+
+# JSON of the wire: the seed's type, and the text as it was sent, on PostgreSQL too. JSONB would sort the fields of
+# objects, which agents' tools and people can tell, write 1e2 as 100, and refuse what JSON allows: \u0000.
+_WIRE_JSON = sa.JSON
+
+
+# 64 bits. SQLite's INTEGER has them, and only a key of that very name is its rowid, which counts up by itself.
+_LONG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _text(name: str, *, optional: bool = False) -> sa.Column[Any]:
@@ -48,7 +111,7 @@ SESSIONS = sa.Table(
     "opencode_sessions",
     METADATA,
     sa.Column("id", Words(), primary_key=True),
-    _text("opencode_id"),
+    sa.Column("opencode_id", Key(), nullable=False),
     _text("agent_name"),
     _text("workdir"),
     _text("abi_thread_id", optional=True),
@@ -70,7 +133,7 @@ MESSAGES = sa.Table(
     sa.Column("session_id", Words(), sa.ForeignKey("opencode_sessions.id"), nullable=False),
     _text("role"),
     _text("content", optional=True),
-    sa.Column("parts", sa.JSON(), nullable=False),
+    sa.Column("parts", _WIRE_JSON(), nullable=False),
     sa.Column("created_at", Moment(), nullable=False),
     _text("parent_id", optional=True),
     sa.Column("depth", sa.Integer()),
@@ -92,7 +155,7 @@ FILE_EVENTS = sa.Table(
     *[_text(name, optional=True) for name in ("tool_use_id", "tool_name")],
     sa.Column("ordinal", sa.Integer()),
     *[_text(name, optional=True) for name in ("status", "certainty", "destination")],
-    sa.Column("exit_code", sa.Integer()),
+    sa.Column("exit_code", _LONG),  # 0xC000013A, for one
     sa.Column("output_bytes", sa.BigInteger()),
     _text("note", optional=True),
     sa.Column("updated_at", Moment()),
@@ -104,15 +167,15 @@ PROMPTS = sa.Table(
     "prompts",
     METADATA,
     sa.Column("hash", Words(), primary_key=True),
-    sa.Column("system", sa.JSON(), nullable=False),
-    sa.Column("tools", sa.JSON(), nullable=False),
+    sa.Column("system", _WIRE_JSON(), nullable=False),
+    sa.Column("tools", _WIRE_JSON(), nullable=False),
 )
 
 TOOL_USES = sa.Table(
     "tool_uses",
     METADATA,
     sa.Column("session_id", Words(), sa.ForeignKey("opencode_sessions.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("tool_use_id", Words(), primary_key=True),
+    sa.Column("tool_use_id", Key(), primary_key=True),
     sa.Column("message_id", Words(), sa.ForeignKey("opencode_messages.id", ondelete="CASCADE"), nullable=False),
     _text("name"),
     _text("delegated", optional=True),
@@ -121,7 +184,7 @@ TOOL_USES = sa.Table(
 )
 
 _OPTIONAL = (
-    "run", "agent_name", "protocol", "model", "reply_id", "request_message_id", "message_id", "prompt_hash",
+    "run", "agent_name", "protocol", "model", "request_message_id", "message_id", "prompt_hash",
     "stop_reason", "error", "title", "about", "summary_key",
 )  # fmt: skip
 _TOKENS = ("input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning")
@@ -142,10 +205,11 @@ CALLS = sa.Table(
     sa.Column("ended_at", Moment(), nullable=False),
     sa.Column("request_bytes", sa.BigInteger(), nullable=False),
     sa.Column("response_bytes", sa.BigInteger(), nullable=False),
-    sa.Column("problems", sa.JSON(), nullable=False),
+    sa.Column("problems", Notes(), nullable=False),
     *[_text(name, optional=True) for name in _OPTIONAL],
+    sa.Column("reply_id", Key()),
     *[sa.Column(f"{name}_tokens", sa.BigInteger()) for name in _TOKENS],
-    sa.Column("billing", sa.JSON(none_as_null=True)),
+    sa.Column("billing", Notes(none_as_null=True)),
     # Whole nano-dollars: they add up exactly on every engine, which decimals do not on SQLite. 9e9 dollars fit.
     sa.Column("cost", sa.BigInteger()),
     *[_text(name, optional=True) for name in ("price_version", "price_note")],
@@ -177,8 +241,15 @@ POSITIONS = sa.Table(
 CHANGES = sa.Table(
     "changes",
     METADATA,
-    # BIGINT would not be SQLite's rowid, which alone counts up by itself.
-    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("seq", _LONG, primary_key=True, autoincrement=True),
     *[_text(name) for name in ("what", "row_id")],
     sqlite_autoincrement=True,
+)
+
+TURNS = sa.Table(
+    "ingest_turns",
+    METADATA,
+    sa.Column("journal", Words(), primary_key=True),
+    *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("told_ns", "beat_ns", "commits")],
+    *[sa.Column(name, sa.Boolean(), nullable=False) for name in ("is_waiting", "is_away")],
 )

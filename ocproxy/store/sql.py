@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,22 +13,23 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ocproxy.errors import StoreBusy, StoreError
-from ocproxy.model import Batch, CallRow, FileEvent, GapRow, IngestPosition, MessageRow, PromptRow, SessionRow
-from ocproxy.store import costs, schema
-from ocproxy.store.base import (
-    CallCost,
-    Change,
-    Changes,
-    HistoryMatch,
-    SessionSummary,
-    Spending,
-    Unpriced,
-    UsageBy,
-    way_out,
+from ocproxy.errors import StoreBusy, StoreError, StoreMoved
+from ocproxy.model import (
+    Batch,
+    CallRow,
+    FileEvent,
+    GapRow,
+    IngestPosition,
+    IngestTurn,
+    MessageRow,
+    PromptRow,
+    SessionRow,
 )
+from ocproxy.store import costs, schema
+from ocproxy.store.base import CallCost, Change, Changes, HistoryMatch, SessionSummary, Spending, Unpriced, UsageBy
 from ocproxy.store.costs import set_costs
 from ocproxy.store.undisturbed import undisturbed
+from ocproxy.store.upserts import changes, upserts
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -37,7 +39,10 @@ _IDS_AT_ONCE = 500
 # The changes kept for those who follow (`tail`): a follower that falls further behind is told how many it missed.
 _CHANGES_KEPT = 20_000
 
-_LATER = "try again when whoever holds it is done; the journal keeps everything meanwhile"
+# Waits of a follower while the database is locked or away.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+Bell = Callable[[], Awaitable[None]]
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
@@ -49,11 +54,12 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 
 
 class SqlStore:
-    """A `Store` over an async engine. `insert` is the dialect's INSERT with ON CONFLICT."""
+    """A `Store` over an async engine."""
 
-    def __init__(self, engine: AsyncEngine, insert: Callable[[sa.Table], Any]) -> None:
+    is_shared = False
+
+    def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._insert = insert
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,64 +69,74 @@ class SqlStore:
     ) -> None:
         await undisturbed(self._engine.dispose())
 
+    # --- what a kind of database does in its own way
+
+    @staticmethod
+    def insert(table: sa.Table) -> Any:
+        """The dialect's INSERT with ON CONFLICT."""
+        raise NotImplementedError
+
+    def translate(self, error: Exception) -> StoreError | None:
+        """A database error as ours, by whose fault it is; None for what is none."""
+        raise NotImplementedError
+
+    async def begin_writing(self, connection: AsyncConnection) -> None:
+        """Let nobody else store until this transaction ends. SQLite's transactions that write do so by themselves."""
+
+    def bell(self) -> AbstractAsyncContextManager[Bell]:
+        """Something to wait with until anything may have changed."""
+        raise NotImplementedError
+
+    async def ready(self) -> None:
+        """Raises StoreBusy or StoreError unless the database can be used."""
+        async with self._connect(writes=False):
+            pass
+
     # --- writing
 
-    async def commit(self, batch: Batch) -> None:
-        await undisturbed(self._commit(batch))
+    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None) -> None:
+        await undisturbed(self._commit(batch, after))
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, batch: Batch, after: Mapping[str, int] | None) -> None:
+        noted = changes(batch)
         async with self._connect(writes=True) as connection:
-            for table, rows, update in self._writes(batch):
-                if rows:
-                    statement = self._insert(table)
-                    keys = [column.name for column in table.primary_key]
-                    updates = {name: value(statement.excluded) for name, value in update.items()}
-                    if updates:
-                        statement = statement.on_conflict_do_update(index_elements=keys, set_=updates)
-                    else:
-                        statement = statement.on_conflict_do_nothing(index_elements=keys)
-                    await connection.execute(statement, [_to_dict(row) for row in rows])
-            await self._note_changes(connection, batch)
+            if noted or after is not None:
+                await self.begin_writing(connection)
+            if after is not None:
+                await self._require_unmoved(connection, batch, after)
+            for table, rows, updates in upserts(batch):
+                await connection.execute(self._statement(table, updates), [_to_dict(row) for row in rows])
+            if noted:
+                await self._note_changes(connection, noted)
 
-    def _writes(self, batch: Batch) -> list[tuple[sa.Table, Sequence[Any], dict[str, Callable[[Any], Any]]]]:
-        """(table, rows, what an existing row takes over) in an order that satisfies the foreign keys."""
-        session, event = schema.SESSIONS.c, schema.FILE_EVENTS.c
-        begun, ended = session.created_at, session.updated_at
-        times = {
-            "created_at": lambda new: sa.case((new.created_at < begun, new.created_at), else_=begun),
-            "updated_at": lambda new: sa.case((new.updated_at > ended, new.updated_at), else_=ended),
-        }
-        kept = ("title", "abi_thread_id", "parent_id", "parent_certainty", "run", "prompt", "plugin")
-        filled = {name: _first_known(session[name], name) for name in kept}
-        latest = {name: _last_known(session[name], name) for name in ("protocol", "model", "agent_version")}
-        workdir = {"workdir": lambda new: sa.case((session.workdir == "", new.workdir), else_=session.workdir)}
-        # Columns that a downgrade dropped are filled again by the journal.
-        places = ("parent_id", "depth", "key", "history", "call_id", "seq")
-        placed = {name: _first_known(schema.MESSAGES.c[name], name) for name in places}
-        named = {name: _first_known(event[name], name) for name in ("tool_use_id", "tool_name", "ordinal")}
-        told_later = ("session_id", "summary_key")
-        outcome = ("status", "certainty", "diff", "exit_code", "output_bytes", "note", "updated_at", "destination")
-        return [
-            (schema.PROMPTS, batch.prompts, {}),
-            (schema.SESSIONS, batch.sessions, {**times, **filled, **latest, **workdir}),
-            (schema.MESSAGES, batch.messages, placed),
-            (schema.TOOL_USES, batch.tool_uses, {}),
-            (schema.FILE_EVENTS, batch.file_events, {**named, **{name: _taken(name) for name in outcome}}),
-            (schema.CALLS, batch.calls, {name: _first_known(schema.CALLS.c[name], name) for name in told_later}),
-            (schema.GAPS, batch.gaps, {}),
-            (schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
-        ]
+    def _statement(self, table: sa.Table, updates: Mapping[str, Callable[[Any], Any]]) -> Any:
+        statement = self.insert(table)
+        keys = [column.name for column in table.primary_key]
+        if not updates:
+            return statement.on_conflict_do_nothing(index_elements=keys)
+        values = {name: value(statement.excluded) for name, value in updates.items()}
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
-    async def _note_changes(self, connection: AsyncConnection, batch: Batch) -> None:
-        rows = [{"what": "session", "row_id": row.id} for row in batch.sessions]
-        rows += [{"what": "message", "row_id": row.id} for row in batch.messages]
-        rows += [{"what": "file_event", "row_id": row.id} for row in batch.file_events]
-        rows += [{"what": "call", "row_id": row.id} for row in batch.calls]
-        if not rows:
-            return
-        await connection.execute(sa.insert(schema.CHANGES), rows)
-        newest = sa.select(sa.func.max(schema.CHANGES.c.seq)).scalar_subquery()
-        await connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= newest - _CHANGES_KEPT))
+    async def _require_unmoved(self, connection: AsyncConnection, batch: Batch, after: Mapping[str, int]) -> None:
+        own = {turn.journal for turn in batch.turns}
+        rows = await connection.execute(sa.select(schema.TURNS.c.journal, schema.TURNS.c.commits))
+        now = {row.journal: row.commits for row in rows if row.journal not in own}
+        if any(count != after.get(journal, 0) for journal, count in now.items()):
+            raise StoreMoved("another process stored calls meanwhile")
+
+    async def _note_changes(self, connection: AsyncConnection, noted: list[dict[str, Any]]) -> None:
+        """Number them without a gap, in the order of the commits: a sequence of the database would do neither."""
+        newest = (await connection.execute(sa.select(sa.func.max(schema.CHANGES.c.seq)))).scalar() or 0
+        for number, row in enumerate(noted, newest + 1):
+            row["seq"] = number
+        await connection.execute(sa.insert(schema.CHANGES), noted)
+        last = newest + len(noted)
+        await connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= last - _CHANGES_KEPT))
+
+    async def leave_behind(self, turn: IngestTurn) -> None:
+        turns = schema.TURNS.c
+        same = turns.journal == turn.journal, turns.beat_ns == turn.beat_ns
+        await undisturbed(self._execute(sa.update(schema.TURNS).where(*same).values(is_away=True)))
 
     # --- reading
 
@@ -160,14 +176,13 @@ class SqlStore:
         ]  # fmt: skip
 
     async def find_sessions(self, prefix: str) -> list[str]:
-        session = schema.SESSIONS.c
+        session, size = schema.SESSIONS.c, len(prefix)
         exact = sa.select(session.id).where((session.id == prefix) | (session.opencode_id == prefix))
         found = [row["id"] for row in await self._all(exact)]
         if found:
             return found
-        begins = session.id.startswith(prefix, autoescape=True) | session.opencode_id.startswith(
-            prefix, autoescape=True
-        )
+        # Not LIKE: whether it minds capitals depends on the database.
+        begins = sa.or_(*[sa.func.substr(column, 1, size) == prefix for column in (session.id, session.opencode_id)])
         return [
             row["id"] for row in await self._all(sa.select(session.id).where(begins).order_by(session.id).limit(20))
         ]
@@ -208,10 +223,6 @@ class SqlStore:
         if costs:
             await undisturbed(self._execute(*set_costs(costs)))
 
-    async def _execute(self, statement: sa.Update, rows: list[dict[str, Any]]) -> None:
-        async with self._connect(writes=True) as connection:
-            await connection.execute(statement, rows)
-
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
         table = schema.CALLS
         query = sa.select(table).where(table.c.reply_id == reply_id).order_by(table.c.started_at, table.c.id)
@@ -234,6 +245,17 @@ class SqlStore:
     async def positions(self) -> dict[str, IngestPosition]:
         return {row["journal"]: _from_row(row, IngestPosition) for row in await self._all(sa.select(schema.POSITIONS))}
 
+    async def turns(self) -> dict[str, IngestTurn]:
+        return {row["journal"]: _from_row(row, IngestTurn) for row in await self._all(sa.select(schema.TURNS))}
+
+    async def ends(self, ids: Sequence[str]) -> dict[str, tuple[SessionRow, int]]:
+        session, message = schema.SESSIONS, schema.MESSAGES.c
+        last = sa.select(sa.func.max(message.seq)).where(message.session_id == session.c.id).scalar_subquery()
+        rows = await self._by_ids(sa.select(session, last.label("last_seq")), session.c.id, ids)
+        return {
+            row["id"]: (_from_row(row, SessionRow), -1 if row["last_seq"] is None else row["last_seq"]) for row in rows
+        }
+
     async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
         use, session = schema.TOOL_USES.c, schema.SESSIONS.c
         first, last = sa.func.min(use.session_id).label("first"), sa.func.max(use.session_id).label("last")
@@ -244,7 +266,8 @@ class SqlStore:
             .group_by(use.tool_use_id)
         )
         rows = await self._by_ids(query, use.tool_use_id, ids)
-        return {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
+        found = {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
+        return {id: found[key] for id in ids if (key := schema.shorten(id)) in found}
 
     async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
         table = schema.SESSIONS
@@ -291,6 +314,22 @@ class SqlStore:
             return Changes([], after, 0)
         return Changes(found, found[-1].seq, found[0].seq - after - 1)
 
+    async def follow(self, after: int | None) -> AsyncIterator[Changes]:
+        wait, cursor = _FIRST_WAIT, after
+        while True:
+            try:
+                async with self.bell() as bell:  # from now on nothing is missed
+                    while True:
+                        found = await self.changes(cursor)
+                        wait, cursor = _FIRST_WAIT, found.cursor
+                        if found.found:
+                            yield found
+                        else:
+                            await bell()
+            except StoreBusy:
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
         table, kind = _KINDS[what]
         return {row["id"]: _from_row(row, kind) for row in await self._by_ids(sa.select(table), table.c.id, ids)}
@@ -306,6 +345,10 @@ class SqlStore:
     async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         return await undisturbed(self._select(query))
 
+    async def _execute(self, statement: sa.Executable, rows: list[dict[str, Any]] | None = None) -> None:
+        async with self._connect(writes=True) as connection:
+            await connection.execute(statement, rows)
+
     async def _select(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         async with self._connect(writes=False) as connection:
             return list((await connection.execute(query)).mappings())
@@ -318,30 +361,10 @@ class SqlStore:
                 await connection.execution_options(writes=writes)
                 async with connection.begin():
                     yield connection
-        except sa.exc.DBAPIError as error:
-            raise _translate(error) from None
-
-
-def _translate(error: sa.exc.DBAPIError) -> StoreError:
-    reason = str(error.orig)
-    passing = ("locked", "busy", "disk is full", "disk I/O", "unable to open", "readonly", "read-only")
-    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and any(word in reason for word in passing):
-        return StoreBusy(f"the database cannot be used for the moment: {reason}", hint=way_out(reason) or _LATER)
-    if "no such table" in reason or "no such column" in reason:
-        return StoreError(f"the database is not up to date: {reason}", hint="run ocproxy db upgrade")
-    return StoreError(f"the database refused: {reason}", hint=way_out(reason))
-
-
-def _first_known(column: sa.Column[Any], name: str) -> Callable[[Any], Any]:
-    return lambda new: sa.func.coalesce(column, new[name])
-
-
-def _last_known(column: sa.Column[Any], name: str) -> Callable[[Any], Any]:
-    return lambda new: sa.func.coalesce(new[name], column)
-
-
-def _taken(name: str) -> Callable[[Any], Any]:
-    return lambda new: new[name]
+        except Exception as error:
+            if (ours := self.translate(error)) is None:
+                raise
+            raise ours from None
 
 
 def _to_dict(row: msgspec.Struct) -> dict[str, Any]:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.dialects import sqlite as dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from ocproxy.errors import StoreError
+from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
 from ocproxy.store.base import Store
-from ocproxy.store.sql import SqlStore
+from ocproxy.store.sql import Bell, SqlStore
 from ocproxy.store.undisturbed import undisturbed
+
+Result = TypeVar("Result")
 
 # How long a statement waits for another process's write lock before it is StoreBusy. Long enough for any write of ours,
 # short enough that the ingest loop notices and tells.
 BUSY_MS = 5_000
+
+# How often a follower asks whether anything changed.
+_LOOK_SECONDS = 0.05
 
 # The write-ahead log is copied into the database every 1000 pages (4 MB, SQLite's default) but its file never shrinks
 # by itself: one large message would keep its room for ever.
@@ -32,25 +41,152 @@ _PRAGMAS = (
     f"PRAGMA journal_size_limit={_WAL_BYTES}",
 )
 
+_LATER = "try again when whoever holds it is done; the journal keeps everything meanwhile"
+_PASSING = ("locked", "busy", "disk is full", "disk I/O", "unable to open", "readonly", "read-only")
+
+
+class SqliteStore(SqlStore):
+    """A file, or what SQLite keeps in memory."""
+
+    insert = staticmethod(dialect.insert)
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        prepare_engine(engine.sync_engine)
+
+    def translate(self, error: Exception) -> StoreError | None:
+        return translate(error)
+
+    @asynccontextmanager
+    async def bell(self) -> AsyncIterator[Bell]:
+        """SQLite tells nobody of changes, but can be asked, for some microseconds, whether another connection, of
+        whatever process, made one."""
+        url = self._engine.url
+        name, is_uri = url.database or "", "vfs" in url.query
+        with closing(sqlite3.connect(f"{name}?vfs=memdb" if is_uri else name, uri=is_uri, timeout=0)) as watching:
+            seen: object = None
+
+            async def wait() -> None:
+                nonlocal seen
+                while (now := _version(watching)) == seen:  # noqa: ASYNC110  # nobody sets an event for us
+                    await asyncio.sleep(_LOOK_SECONDS)
+                seen = now
+
+            yield wait
+
+
+def _version(watching: sqlite3.Connection) -> object:
+    try:
+        return watching.execute("PRAGMA data_version").fetchone()[0]
+    except sqlite3.OperationalError:  # locked for the moment
+        return object()
+
 
 class _Sqlite:
     schemes = ("sqlite",)
+    example = "sqlite:///path/to/file.db"
+    dialect = "sqlite"
 
     async def open(self, url: str, *, migrate: bool) -> Store:
         if migrate:
             await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
-        target = migrations.prepared_url(url)
-        _require_file(target.database)
-        engine = create_async_engine(target.set(drivername="sqlite+aiosqlite"))
-        sa.event.listen(engine.sync_engine, "connect", _prepare)
-        sa.event.listen(engine.sync_engine, "begin", _begin)
-        return SqlStore(engine, sqlite.insert)
+        path = self.file(url)
+        if not path.exists():  # connecting would make it, empty and readable for everybody
+            raise StoreError(f"there is no database {path} yet", hint="start ocproxy, or ocproxy db upgrade")
+        return SqliteStore(create_async_engine(sa.make_url(url).set(drivername="sqlite+aiosqlite")))
+
+    def migrate(self, url: str, action: Callable[[sa.Connection], Result]) -> Result:
+        path = self.file(url)
+        try:  # it and its folder for their owner only
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreError(f"the database file {path} cannot be opened: {error.strerror or error}") from None
+        return migrate(sa.make_url(url).set(drivername="sqlite"), action)
+
+    def read(self, url: str, action: Callable[[sa.Connection], Result]) -> Result | None:
+        path = self.file(url)
+        return read(sa.make_url(url).set(drivername="sqlite"), action, str(path)) if path.exists() else None
+
+    def file(self, url: str) -> Path:
+        try:
+            database = sa.make_url(url).database
+        except sa.exc.ArgumentError:
+            database = None
+        if not database or database == ":memory:":
+            hint = "write memory: for one in memory" if database else f"write {self.example}"
+            raise StoreError(f"{url!r} names no file", hint=hint)
+        return Path(database)
 
 
-def _require_file(database: str | None) -> None:
-    """Connecting would make it, empty and readable for everybody."""
-    if database and database != ":memory:" and not Path(database).exists():
-        raise StoreError(f"there is no database {database} yet", hint="start ocproxy, or ocproxy db upgrade")
+def migrate(url: sa.URL, action: Callable[[sa.Connection], Result]) -> Result:
+    """`Backend.migrate`, for a database that is there."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # sqlite3 of its own would commit after every CREATE, each with a sync of the disk.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL").close()
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    try:
+        with engine.begin() as connection:
+            return action(connection)
+    except sa.exc.DBAPIError as error:
+        reason = str(error.orig)
+        if isinstance(error, sa.exc.OperationalError) and "locked" in reason:
+            raise StoreBusy("the database is locked", hint="stop whoever uses it, or try again") from None
+        raise StoreError(reason, hint=way_out(reason)) from None
+    finally:
+        engine.dispose()
+
+
+def read(url: sa.URL, action: Callable[[sa.Connection], Result], name: str) -> Result:
+    """`Backend.read`, for a database that is there and is called `name`."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            return action(connection)
+    except sa.exc.DBAPIError as error:
+        kind = StoreBusy if "locked" in str(error.orig) else StoreError
+        raise kind(f"the database {name} cannot be read: {error.orig}", hint=way_out(str(error.orig))) from None
+    finally:
+        engine.dispose()
+
+
+def translate(error: Exception) -> StoreError | None:
+    if isinstance(error, OverflowError):  # an integer beyond 64 bits
+        return StoreRefused(f"the database refused: {error}")
+    if not isinstance(error, sa.exc.DBAPIError):
+        return None
+    reason = str(error.orig)
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and any(word in reason for word in _PASSING):
+        return StoreBusy(f"the database cannot be used for the moment: {reason}", hint=way_out(reason) or _LATER)
+    if "no such table" in reason or "no such column" in reason:
+        return StoreError(f"the database is not up to date: {reason}", hint="run ocproxy db upgrade")
+    refused = isinstance(error, sa.exc.IntegrityError | sa.exc.DataError)
+    return (StoreRefused if refused else StoreError)(f"the database refused: {reason}", hint=way_out(reason))
+
+
+def way_out(reason: str) -> str | None:
+    """The hint for a database error: of a full disk, where even reading fails (it needs a small file), or of a damaged
+    database."""
+    if any(word in reason for word in ("disk is full", "disk I/O")):
+        return "free some space on the disk of the database; the journal keeps what it could record meanwhile"
+    if any(word in reason for word in ("not a database", "malformed")):
+        return "`ocproxy rebuild` makes it anew from the journal and keeps the old one"
+    return None
+
+
+def prepare_engine(engine: sa.Engine) -> None:
+    """Let its connections have our settings, and begin transactions as we want them."""
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocproxy import query
-from ocproxy.errors import JournalError, StoreBusy
+from ocproxy.errors import JournalError, StoreBusy, StoreRefused
 from ocproxy.ingest import assemble
 from ocproxy.ingest import loop as loop_module
 from ocproxy.ingest.loop import Ingest
@@ -230,6 +230,28 @@ async def test_a_mistake_of_ours_costs_one_call_and_is_told(
     assert {s.messages for s in await store.summaries()} == {4, 2}
 
 
+async def test_rows_that_the_database_refuses_cost_one_call(
+    root: Path, relay: Relay, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(relay)
+    relay.call([user("poison")], assistant("x"), session="two")
+    work(relay, session=None, tag="-b")
+    commit = store.commit
+
+    async def choosy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
+        if any("poison" in (message.content or "") for message in batch.messages):
+            raise StoreRefused("the database refused: a value is too large")
+        await commit(batch, after)
+
+    monkeypatch.setattr(store, "commit", choosy)
+    await Ingest(store, root).catch_up()
+    calls = await store.calls()
+    assert len(calls) == 11
+    (refused,) = [call for call in calls if call.session_id is None]
+    assert "a value is too large" in refused.problems[-1]["message"]
+    assert [(s.calls, s.messages, s.file_events) for s in await store.summaries()] == [(5, 10, 4), (5, 10, 4)]
+
+
 async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
     root: Path, relay: Relay, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,12 +259,12 @@ async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
     work(relay)
     commit, tries = store.commit, 0
 
-    async def busy(batch: Batch) -> None:
+    async def busy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
         nonlocal tries
         tries += 1
         if tries < 4:
             raise StoreBusy("the database is locked")
-        await commit(batch)
+        await commit(batch, after)
 
     monkeypatch.setattr(store, "commit", busy)
     ingest, stop = Ingest(store, root, poll_ms=10), asyncio.Event()
@@ -272,7 +294,7 @@ async def test_a_journal_that_cannot_be_read_holds_up_no_other(root: Path, relay
 
 
 async def test_a_follower_is_told_of_new_rows(root: Path, relay: Relay, store: Store) -> None:
-    cursor = (await query.changes_since(store, None)).cursor
+    cursor = await query.cursor(store)
     work(relay, turns=1)
     await Ingest(store, root).catch_up()
     told = (await query.changes_since(store, cursor)).rows

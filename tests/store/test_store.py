@@ -2,73 +2,34 @@
 
 from __future__ import annotations
 
-import sqlite3
+import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ocproxy.errors import StoreBusy, StoreError
+from ocproxy.errors import StoreError, StoreMoved, StoreRefused
 from ocproxy.model import (
     Batch,
-    CallRow,
-    EventType,
-    FileEvent,
     IngestPosition,
-    MessageRow,
-    SessionRow,
+    IngestTurn,
     Status,
     ToolUseRow,
 )
 from ocproxy.store import sql
-from ocproxy.store import sqlite as sqlite_backend
 from ocproxy.store.base import Store, open_store
+from tests.support.rows import NOON, call, event, message, session
 
 pytestmark = pytest.mark.anyio
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'data' / 'ocproxy.db'}"
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
     async with await open_store(url) as store:
         yield store
-
-
-def session(id: str = "s1", at: datetime = NOON, **fields: object) -> SessionRow:
-    known: dict[str, object] = {"opencode_id": f"own-{id}", "agent_name": "claude-code", "workdir": "/w"}
-    return SessionRow(id=id, created_at=at, updated_at=at, **{**known, **fields})  # type: ignore[arg-type]  # a builder
-
-
-def message(id: str, session_id: str = "s1", seq: int = 0, **fields: object) -> MessageRow:
-    known: dict[str, object] = {
-        "role": "user", "content": "hi", "parts": [{"type": "text", "text": "hi"}], "parent_id": None, "depth": 0,
-        "key": "k", "history": f"h-{id}", "call_id": "c1",
-    }  # fmt: skip
-    return MessageRow(id=id, session_id=session_id, created_at=NOON, seq=seq, **{**known, **fields})  # type: ignore[arg-type]  # a builder
-
-
-def event(id: str, status: Status = Status.REQUESTED, **fields: object) -> FileEvent:
-    return FileEvent(
-        id=id, session_id="s1", message_id="m1", tool_use_id="t1", tool_name="Edit", event_type=EventType.EDIT,
-        ordinal=0, created_at=NOON, updated_at=NOON, status=status, **fields,  # type: ignore[arg-type]  # a builder
-    )  # fmt: skip
-
-
-def call(id: str, session_id: str | None = "s1", at: datetime = NOON, **fields: object) -> CallRow:
-    return CallRow(
-        id=id, journal="j", exchange=1 << 32, position="0000000001:64", session_id=session_id, run=None,
-        agent_name="claude-code", protocol="anthropic-messages", upstream="anthropic", method="POST",
-        path="/v1/messages", kind="main", status=200, outcome="complete", detail="", started_at=at,
-        first_byte_at=None, ended_at=at, request_bytes=1, response_bytes=2, **fields,  # type: ignore[arg-type]  # a builder
-    )  # fmt: skip
 
 
 async def test_what_was_committed_comes_back_equal(store: Store) -> None:
@@ -142,6 +103,7 @@ async def test_sessions_are_found_by_a_prefix_of_either_id(store: Store) -> None
     assert await store.find_sessions("ab") == ["ab"]
     assert await store.find_sessions("a") == ["ab", "ab12", "ab34"]
     assert await store.find_sessions("%") == []
+    assert await store.find_sessions("AB1") == []
 
 
 async def test_text_that_databases_refuse_is_stored_with_replacement_characters(store: Store) -> None:
@@ -154,6 +116,126 @@ async def test_text_that_databases_refuse_is_stored_with_replacement_characters(
     assert summary is not None
     assert summary.row.title == "\ufffd \ufffd ü 😀"
     assert stored.parts == parts
+
+
+async def test_the_json_of_the_wire_is_kept_as_it_was_sent(store: Store) -> None:
+    parts = [{"zeta": 1, "alpha": [1e2, 10**30, 1e300, -0.0, True, None], "nul\0": "\0", "": "😀"}]
+    await store.commit(Batch(sessions=[session()], messages=[message("m1", parts=parts)]))
+    (stored,) = await store.messages("s1")
+    assert json.dumps(stored.parts) == json.dumps(parts)
+
+
+async def test_notes_of_ours_are_the_same_on_every_kind_of_database(store: Store) -> None:
+    problems = [{"code": "x", "message": "a NUL \0 and half a pair \ud800"}]
+    await store.commit(Batch(calls=[call("c1", None, problems=problems)]))
+    (stored,) = await store.calls()
+    assert stored.problems == [{"code": "x", "message": "a NUL \ufffd and half a pair \ufffd"}]
+
+
+async def test_ids_of_any_length_lead_to_their_session(store: Store) -> None:
+    long = [f"call_{letter * 20_000}" for letter in "äb"]
+    await store.commit(
+        Batch(
+            sessions=[session("s1", opencode_id=long[0])],
+            messages=[message("m1")],
+            tool_uses=[ToolUseRow("s1", id, "m1", "Edit") for id in long],
+            calls=[call("c1", reply_id=long[0])],
+        )
+    )
+    assert await store.sessions_of_tool_uses([*long, "call_"], "claude-code", None) == {id: {"s1"} for id in long}
+    assert [row.id for row in await store.calls_of_reply(long[0])] == ["c1"]
+    assert await store.find_sessions(long[0]) == ["s1"]
+
+
+async def test_numbers_of_64_bits_are_taken_and_larger_ones_refused(store: Store) -> None:
+    exit_code = 0xC000013A  # how Windows says that Ctrl-C ended a program
+    await store.commit(
+        Batch(sessions=[session()], messages=[message("m1")], file_events=[event("e1", exit_code=exit_code)])
+    )
+    assert [row.exit_code for row in await store.file_events()] == [exit_code]
+    with pytest.raises(StoreRefused):
+        await store.commit(Batch(calls=[call("c1", input_tokens=2**64)]))
+    assert await store.calls() == []
+
+
+async def test_a_session_that_comes_many_times_in_one_batch_is_one(store: Store) -> None:
+    rows = [session(at=NOON + timedelta(minutes=n), title=f"title {n}", model=f"m{n}") for n in range(5)]
+    await store.commit(Batch(sessions=rows))
+    (summary,) = await store.summaries()
+    assert (summary.row.title, summary.row.model) == ("title 0", "m4")
+    assert (summary.row.created_at, summary.row.updated_at) == (NOON, NOON + timedelta(minutes=4))
+
+
+async def test_what_others_stored_meanwhile_is_noticed_and_nothing_is_stored(store: Store) -> None:
+    await store.commit(Batch(sessions=[session("s1")], turns=[IngestTurn("theirs", 5, 1, commits=1)]))
+    ours = Batch(sessions=[session("s2")], turns=[IngestTurn("ours", 7, 1, commits=1)])
+    with pytest.raises(StoreMoved):
+        await store.commit(ours, after={})
+    assert await store.find_sessions("s2") == []
+    await store.commit(ours, after={"theirs": 1})
+    await store.commit(Batch(turns=[IngestTurn("theirs", 6, 2, is_waiting=True)]))  # a sign of life is no commit
+    await store.commit(ours, after={"theirs": 1})
+    assert await store.turns() == {
+        "theirs": IngestTurn("theirs", 6, 2, is_waiting=True, commits=1),
+        "ours": IngestTurn("ours", 7, 1, commits=2),
+    }
+
+
+async def test_a_journal_is_left_behind_only_while_nothing_is_heard_of_it(store: Store) -> None:
+    before, after = IngestTurn("j", 5, 1), IngestTurn("j", 5, 2)
+    await store.commit(Batch(turns=[after]))
+    await store.leave_behind(before)
+    assert await store.turns() == {"j": after}
+    await store.leave_behind(after)
+    assert (await store.turns())["j"].is_away
+
+
+async def test_the_ends_of_sessions_are_told(store: Store) -> None:
+    await store.commit(Batch(sessions=[session("s1"), session("s2")], messages=[message("m1"), message("m2", seq=1)]))
+    assert await store.ends(["s1", "s2", "s3"]) == {"s1": (session("s1"), 1), "s2": (session("s2"), -1)}
+
+
+async def test_a_follower_is_woken_by_what_another_user_stores(url: str, store: Store) -> None:
+    told: list[str] = []
+
+    async def follow() -> None:
+        async for changes in store.follow(None):
+            told.extend(change.id for change in changes.found)
+            if "s3" in told:
+                return
+
+    await store.commit(Batch(sessions=[session("s0")]))
+    async with await open_store(url) as other, asyncio.timeout(20):
+        following = asyncio.create_task(follow())
+        cursor = 1
+        while not told:  # it follows from when it is ready
+            await other.commit(Batch(sessions=[session(f"before-{cursor}")]))
+            await asyncio.sleep(0.01)
+            cursor += 1
+        for id in ("s1", "s2", "s3"):
+            await other.commit(Batch(sessions=[session(id)]))
+        await following
+    assert "s0" not in told
+    assert told[-3:] == ["s1", "s2", "s3"]
+    assert len(set(told)) == len(told)
+
+
+async def test_followers_on_one_cursor_see_changes_of_many_writers_in_one_order(url: str, store: Store) -> None:
+    async def write(name: str) -> None:
+        async with await open_store(url) as own:
+            for n in range(10):
+                await own.commit(Batch(sessions=[session(f"{name}-{n}")]))
+
+    seen: list[int] = []
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for name in "abc":
+            tasks.create_task(write(name))
+        async for changes in store.follow(0):
+            assert changes.missed == 0
+            seen += [change.seq for change in changes.found]
+            if len(seen) == 30:
+                break
+    assert seen == list(range(1, 31))
 
 
 async def test_tool_uses_and_histories_lead_to_their_session(store: Store) -> None:
@@ -208,22 +290,6 @@ async def test_a_follower_sees_every_change_once(store: Store) -> None:
     assert rows["e1"].status is Status.APPLIED
 
 
-async def test_a_locked_database_is_busy_and_nothing_is_stored(
-    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite_backend, "_PRAGMAS", ("PRAGMA busy_timeout=50",))
-    async with await open_store(url) as impatient:
-        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            with pytest.raises(StoreBusy, match="locked"):
-                await impatient.commit(Batch(sessions=[session()]))
-        finally:
-            other.close()
-        await impatient.commit(Batch(sessions=[session()]))
-        assert len(await impatient.summaries()) == 1
-
-
 async def test_who_falls_behind_what_is_kept_of_the_changes_is_told_how_many_are_missing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,42 +308,6 @@ async def test_an_unknown_kind_of_database_is_named(tmp_path: Path) -> None:
         await open_store("oracle://x")
 
 
-async def test_readers_of_the_file_are_its_owner_alone(url: str, store: Store) -> None:
-    path = Path(url.removeprefix("sqlite:///"))
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-
-
-async def test_what_is_asked_of_a_long_session_for_each_call_does_not_grow_with_its_square(url: str) -> None:
-    rows = [
-        message(f"m{n}", seq=n, parent_id=f"m{n - 1}" if n else None, history=f"h{n}", parts=[]) for n in range(2_000)
-    ]
-    async with await open_store(url) as store:
-        await store.commit(Batch(sessions=[session()], messages=rows))
-        steps = 0
-
-        def count() -> None:
-            nonlocal steps
-            steps += 1
-
-        async with store._connect(writes=False) as connection:  # type: ignore[attr-defined]  # SQLite's own count of work
-            raw = await connection.get_raw_connection()
-            await raw.driver_connection.set_progress_handler(count, 1_000)
-        matches = await store.matches_of_histories([f"h{n}" for n in range(2_000)])
-    assert sum(match.answered for match in matches) == 1_999
-    assert 0 < steps < 1_000, "a million steps of SQLite: 500 for each message"
-
-
 async def test_the_subagents_of_a_session_are_found(store: Store) -> None:
     await store.commit(Batch(sessions=[session("s1"), session("s2", parent_id="s1"), session("s3", parent_id="s2")]))
     assert [summary.row.id for summary in await store.summaries(parent_id="s1")] == ["s2"]
-
-
-async def test_who_only_reads_is_not_kept_waiting_by_who_writes(url: str) -> None:
-    async with await open_store(url) as store:
-        await store.commit(Batch(sessions=[session()]))
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        async with await open_store(url) as store:
-            assert len(await store.summaries()) == 1
-        other.execute("ROLLBACK")

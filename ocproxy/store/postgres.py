@@ -1,0 +1,230 @@
+"""PostgreSQL (14 and later) by asyncpg: one database for any number of replicas.
+
+URLs are those of libpq (`postgresql://user:password@host:port/database?sslmode=require`): asyncpg reads them itself, so
+several hosts, `sslmode` and a password file work as everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ocproxy.errors import StoreBusy, StoreError, StoreRefused
+from ocproxy.store import migrations
+from ocproxy.store.base import Store
+from ocproxy.store.sql import Bell, SqlStore
+from ocproxy.store.undisturbed import undisturbed
+
+Result = TypeVar("Result")
+_LEAST_VERSION = 14
+
+# Connections kept open, and how many more when all are at work: the ingest needs one, the API one a question.
+_POOL_SIZE, _POOL_MORE, _POOL_WAIT_SECONDS = 5, 5, 10.0
+_CONNECT_SECONDS = 10.0
+# The server gives up a statement after this time, and a lock; the client a little later, when the server has gone
+# without a word. The longest of ours, a list of sessions among millions, takes seconds.
+_STATEMENT_SECONDS, _LOCK_SECONDS = 60, 20
+_SILENCE_SECONDS = 75.0
+# What asyncpg sends at the start of each connection.
+_SETTINGS = {
+    "application_name": "ocproxy",
+    "statement_timeout": f"{_STATEMENT_SECONDS}s",
+    "lock_timeout": f"{_LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+    "synchronous_commit": "on",  # what was committed is there after a crash, whatever the server's own default
+}
+# A migration rewrites tables and waits for another that does.
+_MIGRATION_SETTINGS = {**_SETTINGS, "statement_timeout": "0", "lock_timeout": "0"}
+
+# Advisory locks, held to the end of a transaction: of who stores, and of who migrates. Any numbers that nobody else in
+# the database uses ("ocpr" and a count).
+_STORE_LOCK, _MIGRATION_LOCK = 0x6F637072_00000001, 0x6F637072_00000002
+
+# Followers look at least this often, should a notification be lost on the way (a proxy between us and the server).
+_LOOK_SECONDS = 5.0
+
+_LATER = "nothing is lost: the journal keeps what comes until it is back"
+
+# SQLSTATE, or its first two letters -> (what to raise, what to do). https://www.postgresql.org/docs/current/errcodes-appendix.html
+_CODES: dict[str, tuple[type[StoreError], str | None]] = {
+    "08": (StoreBusy, _LATER),  # connection
+    "25006": (StoreBusy, "the server only reads, as a stand-by does; see target_session_attrs for several hosts"),
+    "25P03": (StoreBusy, _LATER),  # idle in a transaction: we were stopped in the middle
+    "28": (StoreError, "look at user and password in the URL (or in ~/.pgpass), and at the server's pg_hba.conf"),
+    "3D000": (StoreError, "create it first: createdb NAME; ocproxy makes the tables itself"),
+    "40": (StoreBusy, _LATER),  # serialization failures and deadlocks
+    "42501": (StoreError, "give the user the right: it must own the tables, or may create some in the schema"),
+    "42P01": (StoreError, "the tables are not up to date: run ocproxy db upgrade"),
+    "42703": (StoreError, "the tables are not up to date: run ocproxy db upgrade"),
+    "3F000": (StoreError, "there is no schema to make tables in: look at the user's search_path"),
+    "22": (StoreRefused, None),  # a value of the wrong form
+    "23": (StoreRefused, None),  # a broken constraint
+    "54": (StoreRefused, None),  # too large
+    "53": (StoreBusy, "the server has no room (disk, memory or connections): " + _LATER),
+    "55P03": (StoreBusy, _LATER),  # a lock was not to be had
+    "57": (StoreBusy, _LATER),  # shut down, starting, cancelled
+    "58": (StoreBusy, _LATER),  # the server's disk
+    "XX": (StoreBusy, _LATER),  # internal error, damaged data
+}
+
+
+class PostgresStore(SqlStore):
+    """One database. `url` for the connection that listens, which the pool cannot lend."""
+
+    is_shared = True
+    insert = staticmethod(postgresql.insert)
+
+    def __init__(self, engine: AsyncEngine, url: str) -> None:
+        super().__init__(engine)
+        self._url = url
+
+    def translate(self, error: Exception) -> StoreError | None:
+        return translate(error)
+
+    async def begin_writing(self, connection: AsyncConnection) -> None:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_STORE_LOCK)))
+
+    @asynccontextmanager
+    async def bell(self, channel: str = "ocproxy_changes") -> AsyncIterator[Bell]:
+        rang = asyncio.Event()
+        try:
+            connection = await _connect(self._url, _SETTINGS)
+            try:
+                connection.add_termination_listener(lambda _: rang.set())
+                await connection.add_listener(channel, lambda *_: rang.set())
+
+                async def wait() -> None:
+                    if connection.is_closed():
+                        raise StoreBusy("the connection to the database was lost", hint=_LATER)
+                    try:
+                        await asyncio.wait_for(rang.wait(), _LOOK_SECONDS)
+                    except TimeoutError:
+                        return
+                    rang.clear()
+
+                yield wait
+            finally:
+                connection.terminate()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise translate(error) or error from None
+
+
+class _Postgres:
+    schemes = ("postgresql", "postgres", "postgresql+asyncpg")
+    example = "postgresql://user:password@host/database"
+    dialect = "postgresql"
+
+    async def open(self, url: str, *, migrate: bool) -> Store:
+        url = plain(url)
+        if migrate:
+            await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=lambda: _connect(url, _SETTINGS),
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_MORE,
+            pool_timeout=_POOL_WAIT_SECONDS,
+            pool_pre_ping=True,  # one that a restarted server has forgotten is replaced, and nobody notices
+        )
+        store = PostgresStore(engine, url)
+        try:
+            await store.ready()
+        except BaseException:
+            await engine.dispose()
+            raise
+        return store
+
+    def migrate(self, url: str, action: Callable[[sa.Connection], Result]) -> Result:
+        def locked(connection: sa.Connection) -> Result:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            return action(connection)
+
+        return asyncio.run(_once(plain(url), locked))
+
+    def read(self, url: str, action: Callable[[sa.Connection], Result]) -> Result | None:
+        return asyncio.run(_once(plain(url), action))
+
+    def file(self, url: str) -> Path | None:
+        return None
+
+
+def plain(url: str) -> str:
+    """The URL as libpq has it. Raises StoreError, which does not show it: it may hold a password."""
+    scheme, colon, rest = url.partition("://")
+    if not colon or re.search(r"\s", rest):
+        raise StoreError("that is not the URL of a database", hint=f"write {_Postgres.example}")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
+async def _once(url: str, action: Callable[[sa.Connection], Result]) -> Result:
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: _connect(url, _MIGRATION_SETTINGS, silence=None),
+        poolclass=sa.pool.NullPool,
+    )
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(action)
+    except Exception as error:
+        if (ours := translate(error)) is None:
+            raise
+        raise ours from None
+    finally:
+        await engine.dispose()
+
+
+async def _connect(url: str, settings: dict[str, str], silence: float | None = _SILENCE_SECONDS) -> Any:
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=_CONNECT_SECONDS, command_timeout=silence, server_settings=settings
+        )
+    except (ValueError, asyncpg.ClientConfigurationError):
+        raise StoreError("that is not the URL of a database", hint=f"write {_Postgres.example}") from None
+    major = connection.get_server_version().major
+    if major < _LEAST_VERSION:
+        await connection.close()
+        raise StoreError(
+            f"the server is PostgreSQL {major}, and ocproxy needs {_LEAST_VERSION} or later",
+            hint="upgrade the server, or use another one",
+        )
+    return connection
+
+
+def translate(error: Exception) -> StoreError | None:
+    """A database error as ours; None for what is none."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return StoreBusy("all connections to the database are in use", hint=_LATER)
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    cause = getattr(cause, "__cause__", None) or cause  # asyncpg's own, behind SQLAlchemy's
+    if isinstance(cause, StoreError):
+        return cause
+    if isinstance(cause, OSError | TimeoutError):
+        said = f"{cause}" if str(cause) else "it does not answer"
+        return StoreBusy(f"the database cannot be reached: {said}", hint=_LATER)
+    if isinstance(cause, asyncpg.PostgresError):
+        code = cause.sqlstate or ""
+        kind, hint = _CODES.get(code) or _CODES.get(code[:2]) or (StoreError, None)
+        said = str(cause).partition("\n")[0]
+        return kind(f"the database {_VERBS[kind]}: {said}", hint=hint)
+    if isinstance(cause, asyncpg.DataError | asyncpg.exceptions.DataError):
+        return StoreRefused(f"the database refused: {cause}")
+    if isinstance(cause, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return StoreBusy(f"the database cannot be used for the moment: {cause}", hint=_LATER)
+    if isinstance(error, sa.exc.DBAPIError):
+        return StoreError(f"the database refused: {cause}")
+    return None
+
+
+_VERBS = {StoreBusy: "cannot be used for the moment", StoreError: "cannot be used", StoreRefused: "refused"}
+
+BACKEND = _Postgres()

@@ -1,0 +1,245 @@
+"""Several replicas on one PostgreSQL: the rows of one ingester that reads all their journals."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocproxy.errors import StoreBusy
+from ocproxy.ingest import turns as turns_module
+from ocproxy.ingest.loop import Ingest
+from ocproxy.model import Batch, IngestTurn
+from ocproxy.store.base import Store, open_store
+from tests.support import postgres
+from tests.support.conversations import Json, Relay, assistant, result, use, user
+from tests.support.stored import rows
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+REPLICAS, JOURNALS = 4, 2
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    database = postgres.make_database(migrated=True)
+    yield database.url
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[postgres.Server]:
+    """One that may be stopped. It loses what it has not written when it is killed, as servers with such settings do."""
+    with postgres.own_server(synchronous_commit="off", fsync="on") as server:
+        yield server
+
+
+class Replica:
+    """Two relay workers and the ingester beside them."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root, self.url = root, url
+        self.relays = [Relay(root / f"{root.name}-worker-{n}") for n in range(JOURNALS)]
+        self._running: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    def start(self) -> None:
+        self._stop = asyncio.Event()
+        self._running = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with await open_store(self.url) as store:
+                    ingest = Ingest(store, self.root, poll_ms=20, batch_calls=5)
+                    try:
+                        return await ingest.run(self._stop)
+                    finally:
+                        ingest._restart()  # closes its files, as the end of a process does
+            except StoreBusy:  # as the supervisor starts a control process again
+                await asyncio.sleep(0.1)
+
+    async def die(self) -> None:
+        """Without a word, wherever it is."""
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        self._running = None
+
+    async def end(self) -> None:
+        """In order: what its journals hold is stored."""
+        assert self._running is not None
+        self._stop.set()
+        await self._running
+
+
+@contextmanager
+def replicas(tmp_path: Path, url: str) -> Iterator[list[Replica]]:
+    with ExitStack() as stack:
+        found = [Replica(tmp_path / f"replica-{n}", url) for n in range(REPLICAS)]
+        for relay in (relay for replica in found for relay in replica.relays):
+            stack.callback(relay.close)
+        yield found
+
+
+async def start(all_: list[Replica]) -> None:
+    """All of them, until each knows of the journals of all."""
+    for replica in all_:
+        replica.start()
+    async with await open_store(all_[0].url) as store, asyncio.timeout(60):
+        while len(await store.turns()) < REPLICAS * JOURNALS:
+            await asyncio.sleep(0.02)
+
+
+class Agents:
+    """Agents at work whose calls a load balancer deals out. Some name their session, some do not; all edit files, fail,
+    and are answered with overload now and then, so that links, retries and diffs depend on what was stored before."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._histories: list[list[Json]] = [[user(f"task {n // 2}")] for n in range(count)]
+        self._turns = [0] * count
+
+    def call(self, relays: list[Relay]) -> None:
+        n = self._random.randrange(len(self._histories))
+        relay, history = self._random.choice(relays), self._histories[n]
+        session = f"session-{n}" if n % 3 else None
+        if self._random.random() < 0.1:
+            relay.call(history, None, session=session)
+            return
+        turn, id = self._turns[n], f"t{n}-{self._turns[n]}"
+        self._turns[n] += 1
+        path = f"/w/{n}.txt"
+        asked, said = [
+            (use(id, "Write", file_path=path, content=f"line {turn}\nend\n"), "File created successfully"),
+            (
+                use(id, "Edit", file_path=path, old_string=f"line {turn - 1}", new_string=f"LINE {turn}"),
+                f"The file {path} has been updated successfully.",
+            ),
+            (use(id, "Bash", command=f"step {turn}"), "ok"),
+        ][turn % 3]
+        reply = assistant(f"turn {turn}", asked)
+        relay.call(history, reply, session=session)
+        history += [reply, user(result(id, said))]
+
+
+@asynccontextmanager
+async def of_one_ingester(tmp_path: Path, url: str) -> AsyncIterator[Store]:
+    """A store that one ingester filled from the journals of all replicas."""
+    joined = tmp_path / "joined"
+    if not joined.exists():
+        joined.mkdir()
+        for folder in tmp_path.glob("replica-*/*-worker-*"):
+            shutil.copytree(folder, joined / folder.name)
+    async with await open_store(url) as store:
+        await Ingest(store, joined).catch_up()
+        yield store
+
+
+async def expected_of(tmp_path: Path) -> dict[str, Any]:
+    async with of_one_ingester(tmp_path, f"sqlite:///{tmp_path / 'one.db'}") as store:
+        return await rows(store)
+
+
+async def test_replicas_that_die_and_come_back_store_what_one_ingester_would(
+    tmp_path: Path, server: postgres.Server
+) -> None:
+    agents, dice = Agents(12, seed=4), random.Random(4)
+    with replicas(tmp_path, server.url()) as all_:
+        relays = [relay for replica in all_ for relay in replica.relays]
+        await start(all_)
+        for step in range(8):
+            for _ in range(15):
+                agents.call(relays)
+                await asyncio.sleep(0.002)
+            victim = dice.choice(all_)
+            await victim.die()
+            if step == 3:
+                await asyncio.to_thread(server.stop)
+                await asyncio.to_thread(server.start)
+            for _ in range(5):
+                agents.call(relays)
+            victim.start()
+        await asyncio.gather(*(replica.end() for replica in all_))
+        async with await open_store(server.url()) as store:
+            found = await rows(store)
+            turns = await store.turns()
+    expected = await expected_of(tmp_path)
+    assert len(expected["calls"]) == 160
+    assert len(expected["sessions"]) > 8
+    assert found == expected
+    assert all(turn.is_away and not turn.is_waiting for turn in turns.values())
+    assert len(turns) == REPLICAS * JOURNALS
+
+
+async def test_who_comes_with_old_calls_is_waited_for(tmp_path: Path, url: str) -> None:
+    """A replica was away with its agents; the others go on with what ended after that only when it has caught up."""
+    agents = Agents(4, seed=1)
+    with replicas(tmp_path, url) as all_:
+        await start(all_)
+        await all_[0].die()
+        for _ in range(60):
+            agents.call([relay for replica in all_ for relay in replica.relays])
+        all_[0].start()
+        await asyncio.gather(*(replica.end() for replica in all_))
+        async with await open_store(url) as store:
+            found = await rows(store)
+    assert found == await expected_of(tmp_path)
+
+
+async def test_one_that_is_never_heard_of_again_is_left_behind(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "_PATIENCE_SECONDS", 0.5)
+    async with await open_store(url) as store:
+        await store.commit(Batch(turns=[IngestTurn("of a dead machine", 1, 1)]))
+        relay = Relay(tmp_path / "journal" / "worker-0")
+        relay.call([user("hi")], assistant("hello"), session="one")
+        relay.close()
+        assert await Ingest(store, tmp_path / "journal").catch_up() == 1
+        assert (await store.turns())["of a dead machine"].is_away
+
+
+async def test_a_clock_that_is_far_behind_holds_nobody_up(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "_SKEW_SECONDS", 0.3)
+    async with await open_store(url) as store, asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+
+        async def beat() -> None:
+            for number in range(1_000_000):
+                await store.commit(Batch(turns=[IngestTurn("of a wrong clock", 1, number)]))
+                await asyncio.sleep(0.05)
+
+        beating = tasks.create_task(beat())
+        relay = Relay(tmp_path / "journal" / "worker-0")
+        relay.call([user("hi")], assistant("hello"), session="one")
+        relay.close()
+        assert await Ingest(store, tmp_path / "journal").catch_up() == 1
+        beating.cancel()
+
+
+async def test_two_that_store_at_once_out_of_turn_lose_and_double_nothing(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for nobody derives from what may change meanwhile: the commit is refused, and made again."""
+    monkeypatch.setattr(turns_module.Turns, "until", lambda self, journal: float("inf"))
+    agents = Agents(6, seed=2)
+    with replicas(tmp_path, url) as all_:
+        await start(all_)
+        for _ in range(100):
+            agents.call([relay for replica in all_ for relay in replica.relays])
+            await asyncio.sleep(0.002)
+        await asyncio.gather(*(replica.end() for replica in all_))
+        async with await open_store(url) as store:
+            found = await rows(store)
+    expected = await expected_of(tmp_path)
+    assert {call.id for call in found["calls"]} == {call.id for call in expected["calls"]}
+    for session in {message.session_id for message in found["messages"]}:
+        seqs = [message.seq for message in found["messages"] if message.session_id == session]
+        assert seqs == list(range(len(seqs)))
