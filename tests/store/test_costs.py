@@ -11,28 +11,26 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from ocproxy import query
 from ocproxy.cli import app
 from ocproxy.config import Config, Price
+from ocproxy.errors import NotFound
 from ocproxy.model import Batch, CallRow, SessionRow
 from ocproxy.service.reprice import reprice
 from ocproxy.store import migrations
 from ocproxy.store.base import CallCost, Store, open_store
+from tests.support.engines import Engine
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def engine_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'data' / 'ocproxy.db'}"
-
-
-@pytest.fixture
-async def store(engine_url: str) -> AsyncIterator[Store]:
-    async with await open_store(engine_url) as store:
+async def store(url: str) -> AsyncIterator[Store]:
+    async with await open_store(url) as store:
         yield store
 
 
@@ -157,6 +155,13 @@ async def test_sums_do_not_round(store: Store) -> None:
     assert (await query.usage(store, "model"))["total"]["cost_nanos"] == large + 1
 
 
+async def test_what_decides_a_price_comes_back_and_none_is_null(store: Store) -> None:
+    billing = {"provider": "anthropic", "tier": "a\0b", "places": ["eu", "global"], "told": "0.10", "fast": False}
+    await fill(store, call("a", billing=billing), call("b", billing=None))
+    one, other = await store.calls()
+    assert (one.billing, other.billing) == ({**billing, "tier": "a\ufffdb"}, None)
+
+
 async def test_calls_are_priced_anew_in_pieces_each_once(store: Store) -> None:
     await fill(store, *[call(f"{n:02}") for n in range(5)], call("no-model", model=None, **NONE))
     seen, last = [], ""
@@ -171,26 +176,32 @@ async def test_calls_are_priced_anew_in_pieces_each_once(store: Store) -> None:
     assert found["02"].cost == 750_000
 
 
-async def test_repricing_takes_the_prices_in_force_for_the_calls_meant(engine_url: str, tmp_path: Path) -> None:
+async def test_repricing_takes_the_prices_in_force_for_the_calls_meant(
+    engine: Engine, url: str, tmp_path: Path
+) -> None:
     later = NOON + timedelta(days=1)
-    async with await open_store(engine_url) as store:
+    async with await open_store(url) as store:
         await fill(store, call("a"), call("b", later), call("c", later, model="acme-7", cost=None))
         old = call("old", billing=None, cost=None, price_version=None)  # of before there were costs
         await store.commit(Batch(calls=[old]))
-    config = Config(data_dir=str(tmp_path / "data"))
+    config = Config(data_dir=str(tmp_path / "data"), database_url=url)
+    if engine.name == "memory":
+        with pytest.raises(NotFound, match="only the server can look"):
+            await reprice(config)
+        return
     done = await reprice(config)
     assert (done.calls, done.before, done.after) == (4, 1_500_000, 3 * 750_000)
     assert (await reprice(config)).changed == 0
-    own = Config(data_dir=str(tmp_path / "data"), prices={"*": Price(input=1, output=1)})
+    own = msgspec.structs.replace(config, prices={"*": Price(input=1, output=1)})
     assert (await reprice(own, since=later, model="acme-7")).changed == 1
-    async with await open_store(engine_url) as store:
+    async with await open_store(url) as store:
         costs = {row.id: row.cost for row in await store.calls()}
     assert costs == {"a": 750_000, "b": 750_000, "c": 110_000, "old": 750_000}
 
 
-async def test_a_large_database_is_added_up_in_it(engine_url: str) -> None:
+async def test_a_large_database_is_added_up_in_it(url: str) -> None:
     """Only as many rows leave it as there are models and kinds of calls."""
-    async with await open_store(engine_url) as store:
+    async with await open_store(url) as store:
         await fill(store, *[call(f"{n}", NOON + timedelta(minutes=n % 90)) for n in range(2_000)])
         assert len(await store.spending("model")) == 1
         assert len(await store.spending("slot")) == 6
@@ -247,8 +258,8 @@ def test_what_is_no_time_zone_or_kind_is_wrong_usage(
     assert arguments[1] in capsys.readouterr().err
 
 
-def test_an_older_database_gets_the_columns_and_loses_them_again(engine_url: str) -> None:
-
+def test_an_older_database_gets_the_columns_and_loses_them_again(tmp_path: Path) -> None:
+    engine_url = f"sqlite:///{tmp_path / 'ocproxy.db'}"
     migrations.upgrade(engine_url, "20261121_add_recorder_tables")
     migrations.upgrade(engine_url)
     file = sqlite3.connect(engine_url.removeprefix("sqlite:///"))
