@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ocproxy.store import migrations
+
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = sorted(path.name for path in (ROOT / "migrations" / "versions").glob("*.py"))
 BASE = "20260413_add_opencode_tables"
@@ -81,7 +83,7 @@ def test_plain_alembic_works_in_a_checkout_on_the_configured_database(tmp_path: 
     run("alembic", "upgrade", "head", cwd=ROOT, OCPROXY_DATABASE_URL=url)
     assert "opencode_sessions" in tables(tmp_path / "plain.db")
     assert stat.S_IMODE((tmp_path / "plain.db").stat().st_mode) == 0o600
-    assert MIGRATIONS[-1].removesuffix(".py") in run("alembic", "current", cwd=ROOT, OCPROXY_DATABASE_URL=url)
+    assert migrations.newest() in run("alembic", "current", cwd=ROOT, OCPROXY_DATABASE_URL=url)
     run("alembic", "downgrade", "base", cwd=ROOT, OCPROXY_DATABASE_URL=url)
     assert not {name for name in tables(tmp_path / "plain.db") if name.startswith("opencode_")}
 
