@@ -249,6 +249,7 @@ async def test_rows_that_the_database_refuses_cost_one_call(
     assert len(calls) == 11
     (refused,) = [call for call in calls if call.session_id is None]
     assert "a value is too large" in refused.problems[-1]["message"]
+    assert all(call.cost for call in calls if call is not refused)  # also of those that were stored one by one
     assert [(s.calls, s.messages, s.file_events) for s in await store.summaries()] == [(5, 10, 4), (5, 10, 4)]
 
 
