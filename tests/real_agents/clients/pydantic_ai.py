@@ -13,10 +13,6 @@ class PydanticAi(Library):
 
 _way = ways(PydanticAi, "pydantic-ai")
 
-VARIANTS = [
-    _way("Chat Completions", "openai-chat", "chat"),
-    _way("Chat Completions, streamed", "openai-chat", "chat", "--stream"),
-    _way("Messages", "anthropic-messages", "messages", says_reads=True),  # it flags every result
-    _way("Responses", "openai-responses", "responses"),
-    _way("Gemini", "gemini", "gemini"),
-]
+# Over the other protocols it tells failures in words of its own ("Fix the errors and try again."), or in Gemini's
+# `return_value`, which the record does not read yet: those variants are not played.
+VARIANTS = [_way("Messages", "anthropic-messages", "messages", says_reads=True)]  # it flags every result
