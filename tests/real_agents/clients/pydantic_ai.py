@@ -13,6 +13,6 @@ class PydanticAi(Library):
 
 _way = ways(PydanticAi, "pydantic-ai")
 
-# Over the other protocols it tells failures in words of its own ("Fix the errors and try again."), or in Gemini's
-# `return_value`, which the record does not read yet: those variants are not played.
+# Over OpenAI's protocols it tells failures in words only ("... Fix the errors and try again."), which the record does
+# not take for a failure: those variants are not played. Nor is Gemini: the oracle does not know its `return_value`.
 VARIANTS = [_way("Messages", "anthropic-messages", "messages", says_reads=True)]  # it flags every result
