@@ -31,7 +31,7 @@ from ocproxy.model import (
     digest,
 )
 from ocproxy.protocols.base import REFERENCE
-from ocproxy.sessions.call_ids import CallIds
+from ocproxy.sessions.call_ids import CallIds, drawn_ids
 from ocproxy.sessions.chain import Chain, Node, Step
 from ocproxy.sessions.linker import delegation_key
 
@@ -117,7 +117,8 @@ class Conversation:
         """Take the history that a request sent, from the message `after` on (None: all of it). New messages go into
         `batch`. `is_anew`: its first message stands for a longer history. Returns the id of its last message."""
         kept = self._parted(messages, after)
-        steps = self._chain.walk([key for _, key in kept], after, is_anew=is_anew)
+        unique = {key for message, key in kept if message.role == "assistant" and drawn_ids([message])}
+        steps = self._chain.walk([key for _, key in kept], after, is_anew=is_anew, unique=unique)
         inherited = count_inherited(self.agent, [message.parts for message, _ in kept]) if after is None else 0
         for number, ((message, _), step) in enumerate(zip(kept, steps, strict=True)):
             if step.is_new:

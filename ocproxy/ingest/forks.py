@@ -16,15 +16,6 @@ from ocproxy.ingest.conversation import message_key
 from ocproxy.model import UNNAMED, Message, ModelRequest, Part, ToolResult, ToolUse
 from ocproxy.sessions.chain import histories
 
-# Ids that providers draw are longer; shorter ones are counters of small servers (`call_0`), which many sessions have.
-_DRAWN = 16
-
-
-def drawn_ids(request: ModelRequest) -> list[str]:
-    """The ids of the calls in a history that say which call is meant, whatever session they are in."""
-    uses = [part for message in request.messages for part in message.parts if isinstance(part, ToolUse)]
-    return [use.id for use in uses if len(use.id) >= _DRAWN and not use.id.startswith(UNNAMED)]
-
 
 def count_known(agent: Agent, request: ModelRequest, known: Collection[str]) -> int:
     """How many messages at the beginning of a request another session had before, when `known` are the histories that

@@ -11,7 +11,7 @@ from ocproxy.agents.catalog import agent_named
 from ocproxy.exchange import Outcome
 from ocproxy.ingest.conversation import Conversation, is_conversation
 from ocproxy.ingest.evidence import evidence_of, first_words, prompt_keys
-from ocproxy.ingest.forks import count_known, drawn_ids, with_marks
+from ocproxy.ingest.forks import count_known, with_marks
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
@@ -25,6 +25,7 @@ from ocproxy.model import (
     Problem,
     SessionRow,
 )
+from ocproxy.sessions.call_ids import drawn_ids
 from ocproxy.sessions.linker import (
     Evidence,
     Known,
@@ -242,7 +243,7 @@ class Recorder:
         request = item.facts.request
         if request is None or not is_conversation(item.kind):
             return item
-        users = await self._users(drawn_ids(request), item)
+        users = await self._users(drawn_ids(request.messages), item)
         foreign = {id for id, sessions in users.items() if sessions - {session_id}}
         evidence = evidence_of(item, request)
         known = {one.history for one in await self._known(evidence, item)} if evidence.answered else set()

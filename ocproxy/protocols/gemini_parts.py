@@ -155,13 +155,13 @@ def keep(found: Found, kind: str = "part") -> Opaque:
 
 
 def response_text(response: Json, depth: int = 0) -> str:
-    """What a function's response says: its output or its only text, else all of it as JSON."""
+    """What a function's response says: its output or its only text (Pydantic AI: `return_value`), else all as JSON."""
     if isinstance(response, str):
         return response
     if response is None or response == {}:
         return ""
     if isinstance(response, dict) and depth < _TEXT_DEPTH:
-        for field in ("output", "result", "content", "text"):
+        for field in ("output", "result", "return_value", "content", "text"):
             if response.get(field) is not None and (field == "output" or _only(response, field)):
                 return response_text(response[field], depth + 1)
     if isinstance(response, list) and depth < _TEXT_DEPTH and all(_says_text(item) for item in response):

@@ -14,7 +14,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ocproxy.model import UNNAMED, MessageRow, Part, ToolResult, ToolUse, digest
+from ocproxy.model import UNNAMED, Message, MessageRow, Part, ToolResult, ToolUse, digest
+
+# Ids that providers draw are longer; shorter ones are counters of small servers (`call_0`), which many sessions have.
+_DRAWN = 16
 
 # How far above its result a call is looked for: results may come in several messages, with others put in.
 _ABOVE = 8
@@ -91,3 +94,9 @@ class CallIds:
                 return id
             place = self._above.get(place)
         return None
+
+
+def drawn_ids(messages: Sequence[Message]) -> list[str]:
+    """The ids of the calls in messages that say which call is meant, whatever session they are in."""
+    uses = [part for message in messages for part in message.parts if isinstance(part, ToolUse)]
+    return [use.id for use in uses if len(use.id) >= _DRAWN and not use.id.startswith(UNNAMED)]

@@ -7,7 +7,7 @@ key alone (`Agent.key`, hashed), so the tree holds no content.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -73,9 +73,12 @@ class Chain:
         """Whether another message follows the message `id`."""
         return id in self._nodes and bool(self._nodes[id].children)
 
-    def walk(self, keys: Sequence[str], start: str | None = None, *, is_anew: bool = False) -> list[Step]:
+    def walk(
+        self, keys: Sequence[str], start: str | None = None, *, is_anew: bool = False, unique: Collection[str] = ()
+    ) -> list[Step]:
         """Follow the messages with these keys from the node `start` (None: the beginning), adding what is not known.
-        `is_anew`: the first message stands for what was there before, and is no altered form of it.
+        `is_anew`: the first message stands for what was there before, and is no altered form of it. `unique`: those of
+        the keys that no two messages have.
 
         Where a message is not known, one message of lookahead decides between four cases: the agent altered an old
         message (its successor is known: it is taken for the known one), left one out (the message is a known
@@ -86,7 +89,7 @@ class Chain:
         at = start
         for index, key in enumerate(keys):
             following = keys[index + 1] if index + 1 < len(keys) else None
-            known = self._known(at, key, following if index or not is_anew else None)
+            known = self._known(at, key, following if index or not is_anew else None, key in unique)
             if known is None:
                 steps.append(Step(self._put(None, at, key, None), True))
             else:
@@ -94,14 +97,14 @@ class Chain:
             at = steps[-1].node.id
         return steps
 
-    def _known(self, at: str | None, key: str, following: str | None) -> Node | None:
+    def _known(self, at: str | None, key: str, following: str | None, is_unique: bool) -> Node | None:
         here = self._children(at)
         if key in here:
             return self._nodes[here[key]]
         for child in here.values():  # left out: the message behind it comes at once
             if key in self._nodes[child].children:
                 return self._nodes[self._nodes[child].children[key]]
-        if at is not None and not here and (beside := self._beside(at, key, following)) is not None:
+        if at is not None and not here and (beside := self._beside(at, key, following, is_unique)) is not None:
             return beside
         if following is not None and following not in here:  # altered: its successor is where it was
             for child in reversed(here.values()):
@@ -109,16 +112,17 @@ class Chain:
                     return self._nodes[child]
         return None
 
-    def _beside(self, at: str, key: str, following: str | None) -> Node | None:
+    def _beside(self, at: str, key: str, following: str | None, is_unique: bool) -> Node | None:
         """Where to go on when `at` and perhaps those before it were put in: the known message where they left. Behind
-        more than one its successor must be known too, since short messages come more than once."""
+        more than one its successor must be known too, since short messages come more than once; but not that of a
+        message which comes but once."""
         place: str | None = at
         for count in range(_PUT_IN):
             if place is None:
                 break
             place = self._nodes[place].parent
             found = self._children(place).get(key)
-            if found not in (None, at) and (count == 0 or following in self._nodes[found].children):
+            if found not in (None, at) and (count == 0 or is_unique or following in self._nodes[found].children):
                 return self._nodes[found]
         return None
 

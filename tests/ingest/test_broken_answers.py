@@ -75,3 +75,20 @@ async def test_another_try_with_the_same_call_ids_is_another_answer(stage: Stage
     assert results.parent_id == whole.id
     assert [call.message_id for call in told.calls] == [broken.id, whole.id, told.messages[0][-1].id]
     assert [(event.tool_use_id, event.command) for event in told.events] == [("call_0", "make")]
+
+
+async def test_another_try_stands_once_when_the_client_puts_the_broken_answer_before_it(stage: Stage) -> None:
+    """So does opencode 1.18.33 after an error in the stream: broken call, invented result, the answer of the retry."""
+    broken, whole = (use(f"toolu_01abcdefghijk{n}", "write", filePath="/w/a.txt", content="a\n") for n in (1, 2))
+    client = Client("messages", {"user-agent": "opencode/1.18.33 ai-sdk/provider-utils/4", "x-session-id": "s"})
+    stage.call(client, BEGUN, assistant("Writing.", broken), without=END + 2)
+    stage.call(client, BEGUN, assistant("Writing.", whole))
+    sent = assistant("Writing.", {**broken, "input": {}})
+    aborted, done = result(broken["id"], "Tool execution aborted"), result(whole["id"], "Wrote file successfully.")
+    stage.call(client, [*BEGUN, sent, user(aborted), assistant("Writing.", whole), user(done)], assistant("Done."))
+    told = await stage.told()
+    assert sorted(told.lines()) == sorted([
+        "u: Do it.", f"a: Writing. + {broken['id']}", f"a: Writing. + {whole['id']}", f"u: {broken['id']}",
+        f"u: {whole['id']}", "a: Done.",
+    ])  # fmt: skip
+    assert [(event.tool_use_id, event.status.value) for event in told.events] == [(whole["id"], "applied")]

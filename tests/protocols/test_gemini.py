@@ -196,6 +196,7 @@ def test_the_pieces_of_a_turn_are_one_message_with_and_without_thoughts() -> Non
         ({"output": "a", "error": None}, "a", None),
         ({"output": "a", "error": "warned"}, "a", None),
         ({"name": "f", "content": "a"}, "a", None),
+        ({"return_value": "a\n"}, "a\n", None),  # Pydantic AI
         ({"result": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb", None),
         ({"lines": 3, "path": "x"}, '{"lines": 3, "path": "x"}', None),
         ({}, "", None),

@@ -19,7 +19,8 @@ from tests.real_agents.work import short
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
 Open = Callable[[Callable[[Path], Iterable[Script]]], AbstractContextManager[Stage[AgentSdk]]]
-SDK = pytest.mark.parametrize("name", ["Claude Agent SDK"])
+QUERY = pytest.mark.parametrize("name", ["Claude Agent SDK, query"])
+CLIENT = pytest.mark.parametrize("name", ["Claude Agent SDK, client"])
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def opened(installed: Installed, tmp_path: Path) -> Open:
     return lambda scripts: staged(tmp_path, AgentSdk, installed(AgentSdk), scripts)
 
 
-@SDK
+@CLIENT
 def test_turns_of_a_client_are_one_session(name: str, opened: Open) -> None:
     with opened(lambda folder: [short("first", folder, TOOLS), short("second", folder, TOOLS)]) as stage:
         finished = stage.agent.run("[[script:first]] Do it.", "[[script:second]] Go on.")
@@ -61,7 +62,7 @@ SERVER = create_sdk_mcp_server("own", tools=[write_file, fail])
 """
 
 
-@SDK
+@QUERY
 def test_files_that_an_mcp_server_writes_are_events(name: str, opened: Open) -> None:
     """The server is the script itself: an SDK MCP server in its process."""
     names = ["mcp__own__write_file", "mcp__own__fail"]
@@ -84,7 +85,7 @@ def test_files_that_an_mcp_server_writes_are_events(name: str, opened: Open) -> 
     ]
 
 
-@SDK
+@QUERY
 def test_subagents_are_child_sessions_that_tell_their_own_work_only(name: str, opened: Open) -> None:
     call = TOOLS.delegate("[[script:child]] Do the subtask.")
     given = Call(call.name, {**call.input, "subagent_type": "helper"})
@@ -118,7 +119,7 @@ async def judge(tool, given, context):
 """
 
 
-@SDK
+@CLIENT
 def test_a_tool_that_the_script_denies_has_failed_for_the_reason_that_it_gave(name: str, opened: Open) -> None:
     """The answer of `can_use_tool` becomes the result in the script's own words, flagged as an error. Nothing on the
     wire tells them from an error of the tool, so it is told as failed and not as rejected."""
@@ -133,7 +134,7 @@ def test_a_tool_that_the_script_denies_has_failed_for_the_reason_that_it_gave(na
     assert (write["status"], write["note"]) == ("failed", "Not in this house.")
 
 
-@SDK
+@QUERY
 def test_a_tool_that_the_user_forbids_is_rejected(name: str, opened: Open) -> None:
     with opened(lambda folder: [short("work", folder, TOOLS)]) as stage:
         stage.agent.options = {"options": f'{FREE}, disallowed_tools=["Write", "Bash(echo:*)"]'}

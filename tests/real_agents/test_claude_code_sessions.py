@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ocproxy.demo.script import Script
+from ocproxy.demo.script import Script, Step
 from tests.real_agents.clients.claude_code import AGENT, TOOLS, ClaudeCode
 from tests.real_agents.installation import Installation
 from tests.real_agents.oracle import (
@@ -20,11 +21,13 @@ from tests.real_agents.oracle import (
 )
 from tests.real_agents.stage import Stage, conversation, recorded, reduced, staged
 from tests.real_agents.work import delegating, short
+from tests.support.dialects import Dialect
 from tests.support.provider import wait_until
 from tests.support.scripted import SUMMARY, Scripted
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
+Json = dict[str, Any]
 Scripts = Callable[[Path], Iterable[Script]]
 Open = Callable[..., AbstractContextManager[Stage[ClaudeCode]]]
 
@@ -148,14 +151,35 @@ def test_titles_and_probes_are_calls_but_no_messages(opened: Open) -> None:
         assert len(kinds) == len(stage.provider.log)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--model", "claude-sonnet-4-5")], ids=["newest model", "older model"])
-def test_a_compacted_session_goes_on_as_the_same_session(arguments: tuple[str, ...], opened: Open) -> None:
+class Filling(Scripted):
+    """The last answer of the script `first` says that the model's context is full, whichever model it is."""
+
+    def _reply(self, dialect: Dialect, request: Json, script: Script, number: int, step: Step) -> Json:
+        reply = super()._reply(dialect, request, script, number, step)
+        if (script.name, step.calls) == ("first", ()):
+            reply["usage"]["input_tokens"] = 1_000_000
+        return reply
+
+
+OLDER = ("--model", "claude-sonnet-4-5")
+COMPACTED: dict[str, tuple[tuple[str, ...], bool]] = {
+    "newest model": ((), False),
+    "older model": (OLDER, False),
+    "by itself": ((), True),
+}
+
+
+@pytest.mark.parametrize("way", COMPACTED)
+def test_a_compacted_session_goes_on_as_the_same_session(way: str, opened: Open) -> None:
+    """By the user's word, or by the program itself when the context is full."""
+    arguments, by_itself = COMPACTED[way]
     with opened(
         lambda workdir: [short("first", workdir, TOOLS), short("second", workdir, TOOLS)],
-        partial(Scripted, goes_on="[[script:second]]"),
+        partial(Filling if by_itself else Scripted, goes_on="[[script:second]]"),
     ) as stage:
         first = stage.agent.run("[[script:first]] Do it.", *arguments)
-        stage.agent.run("/compact", "--continue", *arguments)
+        if not by_itself:
+            stage.agent.run("/compact", "--continue", *arguments)
         finished = stage.agent.run("Go on.", "--continue", *arguments)
         assert (finished.session, finished.result) == (first.session, "second is done.")
         stage.recorder.flush()

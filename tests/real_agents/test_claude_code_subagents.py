@@ -73,7 +73,8 @@ def test_subagents_are_child_sessions_that_tell_their_own_work_only(arguments: t
     with opened(lambda w: [delegating("top", w, TOOLS, *names), *(short(name, w, TOOLS) for name in names)]) as stage:
         finished = stage.agent.run("[[script:top]] Do it.", *arguments)
         assert_the_tree_of_sessions(stage, finished.session, {"top": None, "one": "top", "two": "top"})
-        listed = stage.recorder.run("show", stage.session(finished.session)["id"])
+        told = stage.recorder.run("show", stage.session(finished.session)["id"])
+        listed = told.partition("\nSubagents\n")[2].partition("\n\n")[0]
         assert listed.count("Do the subtask.") == len(names), "`show` names the subagents under their parent"
 
 

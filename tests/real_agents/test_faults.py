@@ -88,8 +88,10 @@ def test_a_turn_that_broke_is_told_once_and_right(opened: Opened, name: str, fau
         stage.recorder.run("rebuild")
         assert stage.show(session["id"]) == shown
     assert names_written(shown) == {"work.txt"}
-    (call,) = harmed(shown)
-    assert (call["status"], call["outcome"]) == (101 if "WebSocket" in name else status, outcome)
+    ends = [(call["status"], call["outcome"]) for call in harmed(shown)]
+    expected = [(101 if "WebSocket" in name else status, outcome)]
+    # What was asked over a connection that the provider had just closed, the relay asks once more: nobody notices.
+    assert ends == expected or (fault == "drop before the head" and not ends)
     assert ("tried 2 times" in folded) == (max(recorded_tries(shown)) > 1)
 
 

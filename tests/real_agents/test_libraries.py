@@ -14,6 +14,7 @@ from ocproxy.demo.script import Call, Script, Step, text_of
 from tests.real_agents.client import Client, Variant
 from tests.real_agents.clients import variants
 from tests.real_agents.clients.openai_agents import OpenAiAgents
+from tests.real_agents.clients.openai_sdk import OpenAiSdk
 from tests.real_agents.clients.smolagents import SmolAgents
 from tests.real_agents.conftest import Installed
 from tests.real_agents.library import OWN_TOOLS, ways
@@ -327,3 +328,43 @@ def test_python_that_smolagents_runs_is_told_as_commands(opened: Open) -> None:
     told = [(event["event_type"], event["status"], event["command"]) for event in shown["file_events"]]
     assert told == [("bash", "applied", codes[0]), ("bash", "failed", codes[1]), ("bash", "requested", codes[2])]
     assert {event["certainty"] for event in shown["file_events"]} == {"inferred"}
+
+
+class OpenAiParts(OpenAiSdk):
+    script = "openai_parts_script.py"
+
+
+class Refusing(Scripted):
+    """Where a step says so, its text is a refusal."""
+
+    def _reply(self, dialect: Dialect, request: Json, script: Script, number: int, step: Step) -> Json:
+        reply = super()._reply(dialect, request, script, number, step)
+        message = reply["choices"][0]["message"]
+        if step.text.startswith("I refuse"):
+            message["refusal"], message["content"] = message["content"], None
+        return reply
+
+
+@pytest.mark.parametrize("flags", ["", "--stream"], ids=["whole", "streamed"])
+def test_images_reasoning_and_refusals_are_told_as_they_were_said(opened: Open, flags: str) -> None:
+    steps = (Step("A red dot.", "It is small."), Step("I refuse to say more."), Step("Nothing."))
+    variant = ways(OpenAiParts)("parts", "openai-chat", "parts", flags)
+    with opened(variant, lambda _: [Script("parts", steps)], Refusing) as stage:
+        assert stage.agent.run("What is it?", "And this?", "This one?").result == "Nothing."
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        table = stage.recorder.run("show", session["id"])
+    assert is_a_line(shown)
+    answers = [message["parts"] for message in shown["messages"] if message["role"] == "assistant"]
+    said = [[(part["type"], part["text"], part.get("extra")) for part in parts] for parts in answers]
+    assert said == [
+        [("reasoning", "It is small.", None), ("text", "A red dot.", None)],
+        [("text", "I refuse to say more.", {"type": "refusal"})],
+        [("text", "Nothing.", None)],
+    ]
+    asked = [message["parts"][-1] for message in shown["messages"] if message["role"] == "user"]
+    assert [(part["kind"], part["media_type"]) for part in asked] == [("image", "image/gif")] * 3
+    assert all(part["raw"]["image_url"]["url"].startswith("data:image/gif;base64,R0lGOD") for part in asked)
+    for words in ("It is small.", "A red dot.", "I refuse to say more.", "image"):
+        assert words in table

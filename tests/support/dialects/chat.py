@@ -96,6 +96,8 @@ def events(request: Json, reply: Json) -> Iterator[bytes]:
         yield _chunk(reply, {"reasoning_content": piece})
     for piece in pieces(message["content"] or ""):
         yield _chunk(reply, {"content": piece})
+    for piece in pieces(message["refusal"] or ""):
+        yield _chunk(reply, {"refusal": piece})
     for index, call in enumerate(message.get("tool_calls") or []):
         opening = {"index": index, "id": call["id"], "type": "function"}
         yield _chunk(reply, {"tool_calls": [{**opening, "function": {**call["function"], "arguments": ""}}]})
