@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ocproxy.store import migrations
-
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = sorted(path.name for path in (ROOT / "migrations" / "versions").glob("*.py"))
 BASE = "20260413_add_opencode_tables"
