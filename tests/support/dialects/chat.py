@@ -96,7 +96,7 @@ def events(request: Json, reply: Json) -> Iterator[bytes]:
         yield _chunk(reply, {"reasoning_content": piece})
     for piece in pieces(message["content"] or ""):
         yield _chunk(reply, {"content": piece})
-    for piece in pieces(message["refusal"] or ""):
+    for piece in pieces(message.get("refusal") or ""):
         yield _chunk(reply, {"refusal": piece})
     for index, call in enumerate(message.get("tool_calls") or []):
         opening = {"index": index, "id": call["id"], "type": "function"}
