@@ -21,7 +21,7 @@ from tests.real_agents.test_other_agents import InText, block
 from tests.real_agents.work import Tools
 from tests.support.record_corpus import name_of_test, record, stage_names
 from tests.support.scripted import Scripted
-from tests.support.sessions import load
+from tests.support.sessions import load, names
 from tests.support.told import lines
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
@@ -78,16 +78,19 @@ def _of(variant: Variant) -> Short:
     return Short(variant.name, variant.client, script, variant.options, variant.arguments, variant.manners)
 
 
-_LEFT_OUT = ("gzip", "compressed", "shell only", "zstd", "WebSocket, functions")  # the same on the wire but for that
+def _case(name: str) -> str:
+    return name_of_test(f"test_a_short_session[{name}] (call)")
+
+
 SHORT = [
-    *(_of(variant) for variant in variants() if not any(word in variant.name for word in _LEFT_OUT)),
+    *(_of(variant) for variant in variants() if _case(variant.name) in names()),
     Short("aider", Aider, _edits, {}, ("--edit-format", "diff", "input.txt", "README.md"), InText, False),
     Short("mini-swe-agent", MiniSweAgent, _commands, {}),
 ]
 
 
 @pytest.mark.parametrize("short", SHORT, ids=str)
-def test_a_short_session(installed: Installed, tmp_path: Path, short: Short, request: pytest.FixtureRequest) -> None:
+def test_a_short_session(installed: Installed, tmp_path: Path, short: Short) -> None:
     """Cleaning does not change what is told, and what is told is what the corpus says of this agent. Where a newer
     version of it is told otherwise, look, mend, and record it anew (`tests.support.record_corpus`)."""
     with staged(
@@ -96,7 +99,7 @@ def test_a_short_session(installed: Installed, tmp_path: Path, short: Short, req
         stage.agent.options = short.options
         stage.agent.run(PROMPT, *short.arguments)
         stage.recorder.flush()
-    case = tmp_path / name_of_test(f"{request.node.name} (call)")
+    case = tmp_path / _case(short.name)
     record(stage.recorder.data, case, stage_names(tmp_path), "Compared.", "today's version")
     found = json.loads((case / "expected.json").read_text("utf-8"))
     told, expected = lines(found), lines(load(case.name).expected)
