@@ -101,8 +101,8 @@ def asks_completely(taped: Taped) -> bool:
 
 
 def begins_to_speak(response: bytes) -> bool:
-    """Whether the event that begins the model's text arrived whole."""
-    _, _, rest = response.partition(b'"content_block_start"')
+    """Whether the event with the model's first words arrived whole."""
+    _, _, rest = response.partition(b'"text_delta"')
     return b"\n\n" in rest
 
 
