@@ -51,8 +51,8 @@ _OPENCODE = ["429 and retry", "drop after a tool use", "error event"]
 HARMED = [
     *((name, fault) for name in (FUNCTIONS, ZSTD) for fault in BROKEN),
     *((name, fault) for name in (SOCKET, CODE) for fault in BROKEN if fault != "429 and retry"),
-    # Not played: over Chat Completions opencode runs the whole tool uses of both tries and joins them to one message,
-    # whose calls the record tells in two.
+    # Not played: over Chat Completions opencode runs the whole tool uses of both tries, and sends those of the broken
+    # one back without its text, which the record tells in a message of its own.
     *((name, fault) for name in OPENCODE for fault in _OPENCODE if (name, fault) != (OPENCODE[1], "error event")),
     *((OPENCODE[0], fault) for fault in ("500", "drop before the head", "drop in text", "drop in a tool use")),
     *((OPENCODE[1], fault) for fault in ("500", "drop in text")),
