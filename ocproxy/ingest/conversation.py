@@ -13,7 +13,7 @@ import msgspec
 
 from ocproxy.agents.base import Agent
 from ocproxy.files.derive import FileLedger
-from ocproxy.files.folding import count_inherited, ledger_of
+from ocproxy.files.folding import count_inherited, ledger_of, parts_of
 from ocproxy.model import (
     Batch,
     CallKind,
@@ -78,7 +78,7 @@ class Conversation:
         self.ledger = ledger_of(self.row, self.agent, placed)
         last = next((row for row in reversed(placed) if row.role == "assistant" or _has_results(row)), None)
         if last is not None:
-            self._ask(last.id, last.role, msgspec.convert(last.parts, list[Part], strict=False))
+            self._ask(last.id, last.role, parts_of(last))
 
     def update(self, row: SessionRow) -> None:
         """Take what a call newly says of the session."""

@@ -42,6 +42,7 @@ def prompt_keys(item: Interpretation, request: ModelRequest) -> list[str]:
 
 
 def evidence_of(item: Interpretation, request: ModelRequest) -> Evidence:
+    """Histories, answers and results of a request, without what the program itself wrote or another session said."""
     kept: list[Message] = []
     keys: list[str] = []
     numbers: list[int] = []
