@@ -23,9 +23,8 @@ def replayed(stage: Stage[Any], *shown: Json) -> dict[str, bytes]:
     tree = stage.copy_of_start("replayed")
     events = [event for one in shown for event in one["file_events"]]
     for event in sorted(events, key=lambda event: str(event["updated_at"] or event["created_at"])):
-        if (
-            event["status"] == "applied" and event["event_type"] in CHANGES and event["diff"]
-        ):  # none: it changed nothing
+        if event["status"] == "applied" and event["event_type"] in CHANGES:
+            assert event["diff"], event
             apply(event["diff"], tree)
     return files_of(tree)
 
