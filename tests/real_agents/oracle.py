@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ocproxy.demo.provider import Served
+from ocproxy.demo.script import text_of
 from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced
 from tests.real_agents.work import files_of
+from tests.support.dialects import responses
 from tests.support.scripted import dialect_of, request_of
 
 Json = dict[str, Any]
@@ -60,7 +62,7 @@ def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Seque
     last = turns[-1]
     dialect = dialect_of(last)
     assert dialect and last.reply
-    wire = _joined([*dialect.history(request_of(last)), dialect.said(last.reply)])
+    wire = _joined([*dialect.history(request_of(last)), dialect.said(last.reply)], dialect is responses)
     told = [_kept(recorded(message)) for message in shown["messages"]]
     places = []
     for message in wire:
@@ -72,15 +74,36 @@ def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Seque
     assert places == sorted(places) and places[0] >= 0, (places, [message["role"] for message in wire])
 
 
-def _joined(messages: Sequence[Json]) -> list[Json]:
-    """Results that stand one after the other are one message: some protocols send a message for each."""
+def assert_the_begun_answer_is_told(shown: Json, turns: Sequence[Served]) -> None:
+    """The last answer broke off in a text, and the agent took it for the whole: what was asked and then that text, as
+    far as it came, are the messages, and no call that would have followed."""
+    last = turns[-1]
+    dialect = dialect_of(last)
+    assert dialect and last.reply
+    *asked, (role, said) = [_kept(recorded(message)) for message in shown["messages"]]
+    assert asked == [_kept(reduced(message)) for message in _joined(dialect.history(request_of(last)), False)]
+    assert role == "assistant" and [kind for kind, _ in said] == ["text"]
+    whole, told = text_of(dialect.said(last.reply)), said[0][1]
+    left = whole.removeprefix(told)
+    assert told and left and left != whole
+    assert told[-8:].encode() in last.sent and left[:8].encode() not in last.sent, "it is told as far as it came"
+
+
+def _joined(messages: Sequence[Json], of_items: bool) -> list[Json]:
+    """Results that stand one after the other are one message: some protocols send a message for each. So are the items
+    of one answer (`of_items`), which Responses sends back side by side."""
     joined: list[Json] = []
     for message in messages:
-        if joined and _is_of_results(message) and _is_of_results(joined[-1]):
+        both = [*joined[-1:], message]
+        if len(both) > 1 and (all(map(_is_of_results, both)) or (of_items and all(map(_is_answer, both)))):
             joined[-1] = {**joined[-1], "content": [*joined[-1]["content"], *message["content"]]}
         else:
             joined.append(message)
     return joined
+
+
+def _is_answer(message: Json) -> bool:
+    return bool(message["role"] == "assistant")
 
 
 def _is_of_results(message: Json) -> bool:
