@@ -72,6 +72,23 @@ def test_frameworks_have_words_of_their_own_for_a_tool_that_failed() -> None:
     assert OPENAI_AGENTS.answer(EDIT, raised).status is Status.FAILED
 
 
+@pytest.mark.parametrize(
+    ("text", "status", "note"),
+    [
+        ('{"error":"x is 0 times in /a.py"}', Status.FAILED, "x is 0 times in /a.py"),
+        ('{"error":[{"type":"missing","loc":["path"]}]}', Status.FAILED, '[{"type":"missing","loc":["path"]}]'),
+        ("The tool call was denied.", Status.REJECTED, "The tool call was denied."),
+        ('{"error":"none","lines":3}', Status.UNKNOWN, None),  # a tool's own object
+        ('{"error":"broken off', Status.UNKNOWN, None),
+    ],
+)
+def test_pydantic_ai_wraps_what_went_wrong_where_the_protocol_has_no_flag(
+    text: str, status: Status, note: str | None
+) -> None:
+    answer = PYDANTIC_AI.answer(EDIT, ToolResult("1", text))
+    assert (answer.status, answer.note) == (status, note)
+
+
 def test_a_read_that_numbers_its_lines_was_done() -> None:
     use = ToolUse("1", "read_file", {"path": "/a.py"})
     assert AGENT.answer(use, ToolResult("1", "1\tone\n2\ttwo")).status is Status.APPLIED

@@ -34,6 +34,7 @@ CLIENTS: dict[str, Client] = {
     **{f"opencode {name}": Client(name, OPENCODE) for name in ("messages", "chat", "responses", "gemini")},
     **{f"pi {name}": Client(name, PI) for name in ("messages", "chat", "responses", "gemini")},
     **{f"cline {name}": Client(name, system=CLINE) for name in ("messages", "chat", "responses", "gemini")},
+    **{f"pydantic-ai {name}": Client(name, {"user-agent": "pydantic-ai/2.68.0"}) for name in ("chat", "responses")},
     **{f"unknown {name}": Client(name) for name in ("messages", "chat", "responses", "gemini")},
 }
 # How the agents call the tool that runs a command, and the one that writes a file.
@@ -153,6 +154,16 @@ def drop_thoughts(body: Json) -> None:
         body["input"] = [item for item in body["input"] if item["type"] != "reasoning"]
 
 
+def tell_thoughts_in_tags(body: Json) -> None:
+    """As Pydantic AI tells thoughts that are not sealed: as a text of their own, or before the text."""
+    for at, said in enumerate(listed(body)):
+        if "reasoning_content" in said:
+            said["content"] = f"<think>\n{said.pop('reasoning_content')}\n</think>\n\n{said['content']}"
+        if said.get("type") == "reasoning":
+            thought = said["summary"][0]["text"]
+            body["input"][at] = {"role": "assistant", "content": f"<think>\n{thought}\n</think>"}
+
+
 def drop_item_ids(body: Json) -> None:
     for item in body["input"]:
         item.pop("id", None)
@@ -228,6 +239,7 @@ CHANGES: list[tuple[str, Change]] = [
     *((name, turn_keys_round) for name in CLIENTS),
     *((name, respell_arguments) for name in CLIENTS if name.endswith((" chat", " responses", "codex"))),
     *((name, drop_thoughts) for name in CLIENTS),
+    *((name, tell_thoughts_in_tags) for name in ("pydantic-ai chat", "pydantic-ai responses")),
     *((name, drop_item_ids) for name in ("opencode responses", "unknown responses")),
     ("unknown responses", change_item_ids),
     ("claude-code", add_reminders),

@@ -16,11 +16,11 @@ class LiteLlm(Library):
 
 _way = ways(LiteLlm)
 
-# Not played: Gemini, where the script does not end within the time of a run.
 VARIANTS = [
     _way("Chat Completions", "openai-chat", "openai"),
     _way("Chat Completions, streamed", "openai-chat", "openai", "--stream"),
     _way("Messages", "anthropic-messages", "anthropic", "--stream"),
+    _way("Gemini", "gemini", "gemini", "--stream"),
     _way("responses", "openai-responses", "responses"),
     _way("anthropic_messages", "anthropic-messages", "messages"),
 ]

@@ -13,6 +13,9 @@ class PydanticAi(Library):
 
 _way = ways(PydanticAi, "pydantic-ai")
 
-# Over OpenAI's protocols it tells failures in words only ("... Fix the errors and try again."), which the record does
-# not take for a failure: those variants are not played. Nor is Gemini: the oracle does not know its `return_value`.
-VARIANTS = [_way("Messages", "anthropic-messages", "messages", says_reads=True)]  # it flags every result
+VARIANTS = [
+    _way("Chat Completions", "openai-chat", "chat"),
+    _way("Responses", "openai-responses", "responses"),
+    _way("Messages", "anthropic-messages", "messages", says_reads=True),  # it flags every result
+    _way("Gemini", "gemini", "gemini"),
+]

@@ -31,19 +31,18 @@ def tools(request: Json) -> list[Json]:
 
 
 def history(request: Json) -> list[Json]:
-    """Calls and results without ids have "" for one."""
+    """Calls and results without ids have "" for one. Names of fields may have underscores (litellm)."""
     return [_message(content) for content in request.get("contents") or []]
 
 
 def _message(content: Json) -> Json:
     blocks: list[Json] = []
     for part in content.get("parts") or []:
-        if "functionCall" in part:
-            call = part["functionCall"]
+        if call := part.get("functionCall") or part.get("function_call"):
             given = call.get("args") or {}
             blocks.append({"type": "tool_use", "id": call.get("id") or "", "name": call["name"], "input": given})
-        elif "functionResponse" in part:
-            blocks.append(_result(part["functionResponse"]))
+        elif result := part.get("functionResponse") or part.get("function_response"):
+            blocks.append(_result(result))
         elif part.get("thought"):
             blocks.append({"type": "thinking", "thinking": part.get("text", ""), "signature": None})
         elif part.get("text"):
@@ -53,7 +52,8 @@ def _message(content: Json) -> Json:
 
 def _result(result: Json) -> Json:
     said = result.get("response") or {}
-    text = next((said[name] for name in ("output", "content", "error", "result") if name in said), json.dumps(said))
+    names = ("output", "content", "error", "result", "return_value")  # the last one: Pydantic AI
+    text = next((said[name] for name in names if name in said), json.dumps(said))
     is_error = {"is_error": True} if "error" in said else {}
     return {"type": "tool_result", "tool_use_id": result.get("id") or "", "content": str(text), **is_error}
 
