@@ -19,7 +19,7 @@ from tests.real_agents.client import Client, Variant
 from tests.real_agents.clients import variants
 from tests.real_agents.clients.claude_code import ClaudeCode
 from tests.real_agents.installation import AGENTS, Installation, NotDelivered, install
-from tests.real_agents.scenarios import OTHER, keep, place_of, table, worst
+from tests.real_agents.scenarios import OTHER, keep, place_of, tables, worst
 from tests.real_agents.stage import Stage, staged
 
 Installed = Callable[[type[Client]], Installation]
@@ -113,7 +113,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     versions = ["| agent | version | runs on |", "| --- | --- | --- |", *_versions()]
     others = [f"- {agent}: {words}{_mark(ends)}" for (agent, words), ends in sorted(_OTHERS.items())]
-    lines = [*table(_ENDS), "", "Scenarios of one agent:", "", *others, "", "Tested with:", "", *versions]
+    lines = [*tables(_ENDS), "", "**Other scenarios**", "", *others, "", "Tested with:", "", *versions]
     for line in lines:
         terminalreporter.write_line(line)
     if document := os.environ.get("AGENTS_TABLE"):

@@ -1,4 +1,4 @@
-"""The table of agent and scenario: which test stands in which row and column, and how it is written in Markdown."""
+"""The tables of agent and scenario: which test stands in which row and column, and how they are written in Markdown."""
 
 from __future__ import annotations
 
@@ -6,32 +6,59 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-# Columns in their order. A test's function is `test_` and one of these; several may share a column.
-COLUMNS: dict[str, tuple[str, ...]] = {
+EVERYTHING = "everything once"
+OTHER = "other"
+
+# Columns in their order, a table for each group. A test's function is `test_` and one of these; several may share one.
+TESTS: dict[str, tuple[str, ...]] = {
     "continued": (
         "a_continued_run_adds_to_the_same_session",
         "a_resumed_run_adds_to_the_same_session",
         "a_continued_run_after_a_restart_of_the_recorder_adds_to_the_same_session",
+        "a_session_that_goes_on_in_the_terminal_is_the_same_session",
+        "turns_of_a_client_are_one_session",
     ),
-    "two at once": ("two_runs_at_once_in_one_folder_are_two_sessions",),
-    "subagents": (
-        "a_subagent_is_a_child_session",
-        "subagents_are_child_sessions_that_tell_their_own_work_only",
-        "subagents_without_identity_are_found_by_the_prompts_that_they_were_given",
-    ),
-    "faults": ("a_turn_that_broke_is_told_once_and_right",),
+    "forked": ("a_forked_session_tells_its_own_work_only", "a_fork_is_a_session_that_tells_its_own_work_only"),
+    "two runs at once": ("two_runs_at_once_in_one_folder_are_two_sessions",),
     "compaction": ("a_compacted_session_goes_on_as_the_same_session",),
-    "background": (
+    "MCP": ("files_that_an_mcp_server_writes_are_events",),
+    "background command": (
         "the_end_of_a_background_command_is_told",
-        "the_end_of_a_background_command_of_codex_is_told",
         "ends_of_background_commands_and_the_shells_folder_are_known",
     ),
-    "MCP": ("files_that_an_mcp_server_writes_are_events",),
-    "rejected": ("a_tool_that_the_user_forbids_is_rejected",),
-    "side calls": ("titles_and_probes_are_calls_but_no_messages", "opencode_asks_for_a_title_that_is_no_message"),
+    "rejected": (
+        "a_tool_that_the_user_forbids_is_rejected",
+        "a_tool_that_the_user_refuses_when_asked_is_rejected",
+        "a_question_that_the_user_answers_with_no_is_a_rejection",
+    ),
+    "side calls": ("titles_and_probes_are_calls_but_no_messages", "a_title_is_a_call_but_no_message"),
+    "as recorded": ("a_short_session",),
+    "one subagent": ("a_subagent_is_a_child_session",),
+    "two subagents at once": (
+        "subagents_at_once_are_child_sessions_that_tell_their_own_work_only",
+        "subagents_without_identity_are_found_by_the_prompts_that_they_were_given",
+        "two_subagents_with_the_same_prompt_are_told_apart",
+    ),
+    "nested": ("a_subagent_of_a_subagent_is_under_it",),
+    "in the background": ("subagents_in_the_background_are_child_sessions",),
 }
-EVERYTHING = "everything once"
-OTHER = "other"
+# A turn that broke names its fault among its parameters.
+_BROKEN = "a_turn_that_broke_is_told_once_and_right"
+FAULTS: dict[str, tuple[str, ...]] = {
+    "429, retried": ("429 and retry",),
+    "500": ("500", "529"),
+    "drop before the head": ("drop before the head",),
+    "drop in text": ("drop in text",),
+    "drop in a tool use": ("drop in a tool use", "drop between tool uses"),
+    "drop after a tool use": ("drop after a tool use", "drop after two tool uses"),
+    "error event": ("error event",),
+}
+_SUBAGENTS = ("one subagent", "two subagents at once", "nested", "in the background")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Sessions and tools": (EVERYTHING, *(column for column in TESTS if column not in _SUBAGENTS)),
+    "Subagents": _SUBAGENTS,
+    "Turns that broke": tuple(FAULTS),
+}
 
 # Between these lines of a document the table is kept.
 BEGIN, END = "<!-- table of scenarios: made by `make agents-table` -->", "<!-- end of the table of scenarios -->"
@@ -45,23 +72,29 @@ def place_of(nodeid: str, variants: Iterable[str]) -> tuple[str, str]:
     path, _, name = nodeid.partition("::")
     test, _, parameters = name.removesuffix("]").partition("[")
     file = Path(path).stem
-    return _row(parameters, file, variants), _column(test.removeprefix("test_"), file)
+    return _row(parameters, file, variants), _column(test.removeprefix("test_"), parameters, file)
 
 
 def _row(parameters: str, file: str, variants: Iterable[str]) -> str:
+    """The longest variant that is named; else one of the agent that parameters or file name, best the one of which
+    they name the model or protocol."""
     named = [one for one in variants if f"-{one}-" in f"-{parameters}-"]
     if named:
         return max(named, key=len)
     agents = {"claude_code": "Claude Code", "codex": "Codex", "opencode": "opencode", "aider": "aider"}
-    agent = next((agent for word, agent in agents.items() if word in file), "")
-    rows = [one for one in variants if one.split(",")[0] == agent]
-    return rows[0] if rows else agent or "one agent"
+    agent = next((agent for word, agent in agents.items() if word in file), "") or parameters.partition(",")[0]
+    rows = [one for one in variants if one.partition(",")[0] == agent]
+    said = [one for one in rows if one.partition(", ")[2] in parameters.split("-")]
+    return next(iter(said or rows), agent or "one agent")
 
 
-def _column(test: str, file: str) -> str:
+def _column(test: str, parameters: str, file: str) -> str:
     if file == "test_everything":
         return EVERYTHING
-    return next((column for column, tests in COLUMNS.items() if test in tests), OTHER)
+    if test == _BROKEN:
+        said = parameters.split("-")
+        return next((column for column, faults in FAULTS.items() if any(one in said for one in faults)), OTHER)
+    return next((column for column, tests in TESTS.items() if test in tests), OTHER)
 
 
 def worst(ends: Iterable[str]) -> str:
@@ -69,15 +102,23 @@ def worst(ends: Iterable[str]) -> str:
     return next(end for end in ("failed", "skipped", "passed") if end in ends)
 
 
-def table(ends: Ends) -> list[str]:
-    """Markdown lines. A cell has ✓ where all passed (with their number where there are several), ✗ where one failed, –
-    where the agent could not be had, and nothing where no test plays the scenario with that agent."""
-    columns = [EVERYTHING, *COLUMNS, OTHER]
-    shown = [column for column in columns if any(at == column for _, at in ends)]
-    rows = sorted({row for row, _ in ends}, key=str.casefold)
-    lines = [["agent", *shown], ["---", *[":-:"] * len(shown)]]
-    lines += [[row, *(_cell(ends.get((row, column), ()), column) for column in shown)] for row in rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(shown) + 1)]
+def tables(ends: Ends) -> list[str]:
+    """Markdown lines: a table a group of columns. A cell has ✓ where all passed (with their number where there are
+    several), ✗ where one failed, – where the agent could not be had, and nothing where no test plays the scenario with
+    that agent."""
+    lines: list[str] = []
+    for group, columns in GROUPS.items():
+        shown = [column for column in columns if any(at == column for _, at in ends)]
+        if shown:
+            lines += [*([""] if lines else []), f"**{group}**", "", *_table(ends, shown)]
+    return lines
+
+
+def _table(ends: Ends, columns: Collection[str]) -> list[str]:
+    rows = sorted({row for row, column in ends if column in columns}, key=str.casefold)
+    lines = [["agent", *columns], ["---", *[":-:"] * len(columns)]]
+    lines += [[row, *(_cell(ends.get((row, column), ()), column) for column in columns)] for row in rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns) + 1)]
     return [
         "| " + " | ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)) + " |" for line in lines
     ]

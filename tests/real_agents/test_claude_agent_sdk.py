@@ -86,7 +86,7 @@ def test_files_that_an_mcp_server_writes_are_events(name: str, opened: Open) -> 
 
 
 @QUERY
-def test_subagents_are_child_sessions_that_tell_their_own_work_only(name: str, opened: Open) -> None:
+def test_a_subagent_is_a_child_session(name: str, opened: Open) -> None:
     call = TOOLS.delegate("[[script:child]] Do the subtask.")
     given = Call(call.name, {**call.input, "subagent_type": "helper"})
 

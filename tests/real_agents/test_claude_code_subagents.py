@@ -68,7 +68,9 @@ def assert_the_tree_of_sessions(stage: Stage[ClaudeCode], top: str, tree: dict[s
 
 
 @LAYOUTS
-def test_subagents_are_child_sessions_that_tell_their_own_work_only(arguments: tuple[str, ...], opened: Open) -> None:
+def test_subagents_at_once_are_child_sessions_that_tell_their_own_work_only(
+    arguments: tuple[str, ...], opened: Open
+) -> None:
     names = ("one", "two")
     with opened(lambda w: [delegating("top", w, TOOLS, *names), *(short(name, w, TOOLS) for name in names)]) as stage:
         finished = stage.agent.run("[[script:top]] Do it.", *arguments)

@@ -114,9 +114,12 @@ def test_a_run_that_a_limit_ends_is_a_session_with_what_it_did(opened: Opened, n
     assert call["request_message_id"] == shown["messages"][-1]["id"], "it asked with the result of that"
 
 
+@pytest.mark.parametrize("name", [SOCKET])
 @pytest.mark.parametrize("status", [426, 404])
-def test_a_websocket_that_is_refused_is_a_probe_and_the_run_goes_on_over_http(opened: Opened, status: int) -> None:
-    with opened(SOCKET, work, websocket=status) as stage:
+def test_a_websocket_that_is_refused_is_a_probe_and_the_run_goes_on_over_http(
+    opened: Opened, name: str, status: int
+) -> None:
+    with opened(name, work, websocket=status) as stage:
         stage.agent.run("[[script:work]] Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()

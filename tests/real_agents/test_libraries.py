@@ -195,8 +195,9 @@ def test_hanging_up_behind_the_end_of_a_stream_is_no_failure(opened: Open, name:
     assert [(call["outcome"], call["error"], call["problems"]) for call in calls] == [("complete", None, [])] * 3
 
 
-def test_subagents_without_identity_are_found_by_the_prompts_that_they_were_given(opened: Open) -> None:
-    variant = _BY_NAME["deepagents, Chat Completions"]
+@pytest.mark.parametrize("name", ["deepagents, Chat Completions"])
+def test_subagents_without_identity_are_found_by_the_prompts_that_they_were_given(opened: Open, name: str) -> None:
+    variant = _BY_NAME[name]
 
     def scripts(folder: Path) -> list[Script]:
         children = [short(child, folder, variant.tools) for child in ("child", "other")]
@@ -218,12 +219,13 @@ HANDOFF = _way("handoff", "openai-responses", "handoff")
 TYPED = _way("own tool types", "openai-responses", "typed")
 
 
-def test_a_handoff_stays_in_the_session(opened: Open) -> None:
+@pytest.mark.parametrize("variant", [HANDOFF], ids=str)
+def test_a_handoff_stays_in_the_session(opened: Open, variant: Variant) -> None:
     def scripts(folder: Path) -> list[Script]:
         handing = Step(text="Handing over.", calls=(Call("transfer_to_worker", {}),))
         return [Script("handed", (handing, *short("handed", folder, OWN_TOOLS).steps))]
 
-    with opened(HANDOFF, scripts) as stage:
+    with opened(variant, scripts) as stage:
         stage.agent.run("[[script:handed]] Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()
@@ -234,7 +236,8 @@ def test_a_handoff_stays_in_the_session(opened: Open) -> None:
     assert len(calls) == 4
 
 
-def test_openais_own_patches_and_shells_are_events(opened: Open) -> None:
+@pytest.mark.parametrize("variant", [TYPED], ids=str)
+def test_openais_own_patches_and_shells_are_events(opened: Open, variant: Variant) -> None:
     def patch(kind: str, path: Path, *lines: str) -> Call:
         diff = {"diff": "\n".join(lines)} if lines else {}
         return Call("apply_patch", {"type": kind, "path": str(path), **diff})
@@ -251,7 +254,7 @@ def test_openais_own_patches_and_shells_are_events(opened: Open) -> None:
         ]
         return [Script("typed", tuple(steps))]
 
-    with opened(TYPED, scripts) as stage:
+    with opened(variant, scripts) as stage:
         stage.agent.run("Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()
@@ -269,6 +272,8 @@ def test_openais_own_patches_and_shells_are_events(opened: Open) -> None:
 
 
 _smol = ways(SmolAgents, "smolagents", OWN_TOOLS)
+TOOLS = _smol("tools", "openai-chat", "tools")
+CODE = _smol("code", "openai-chat", "code")
 
 
 class Ending(Scripted):
@@ -281,7 +286,8 @@ class Ending(Scripted):
         return script, number, script.steps[number]
 
 
-def test_calls_that_smolagents_sends_again_as_text_are_told_once(opened: Open) -> None:
+@pytest.mark.parametrize("variant", [TOOLS], ids=str)
+def test_calls_that_smolagents_sends_again_as_text_are_told_once(opened: Open, variant: Variant) -> None:
     def scripts(folder: Path) -> list[Script]:
         tools = OWN_TOOLS
         steps = [
@@ -296,7 +302,7 @@ def test_calls_that_smolagents_sends_again_as_text_are_told_once(opened: Open) -
         ]
         return [Script("smol", tuple(steps))]
 
-    with opened(_smol("tools", "openai-chat", "tools"), scripts, Ending) as stage:
+    with opened(variant, scripts, Ending) as stage:
         assert "All done." in stage.agent.run("Do it.").result
         stage.recorder.flush()
         (session,) = stage.sessions()
@@ -316,10 +322,11 @@ def test_calls_that_smolagents_sends_again_as_text_are_told_once(opened: Open) -
     assert session["agent_name"] == "smolagents"
 
 
-def test_python_that_smolagents_runs_is_told_as_commands(opened: Open) -> None:
+@pytest.mark.parametrize("variant", [CODE], ids=str)
+def test_python_that_smolagents_runs_is_told_as_commands(opened: Open, variant: Variant) -> None:
     codes = ["print(read_file('input.txt'))", "print(edit_file('input.txt', 'none', 'x'))", "final_answer('All done.')"]
     script = Script("smol", tuple(Step(text=f"Thought: {n}\n<code>\n{code}\n</code>") for n, code in enumerate(codes)))
-    with opened(_smol("code", "openai-chat", "code"), lambda _: [script], Ending) as stage:
+    with opened(variant, lambda _: [script], Ending) as stage:
         assert "All done." in stage.agent.run("Do it.").result
         stage.recorder.flush()
         (session,) = stage.sessions()
@@ -345,10 +352,13 @@ class Refusing(Scripted):
         return reply
 
 
-@pytest.mark.parametrize("flags", ["", "--stream"], ids=["whole", "streamed"])
-def test_images_reasoning_and_refusals_are_told_as_they_were_said(opened: Open, flags: str) -> None:
+_parts = ways(OpenAiParts)
+PARTS = [_parts("parts", "openai-chat", "parts"), _parts("parts, streamed", "openai-chat", "parts", "--stream")]
+
+
+@pytest.mark.parametrize("variant", PARTS, ids=str)
+def test_images_reasoning_and_refusals_are_told_as_they_were_said(opened: Open, variant: Variant) -> None:
     steps = (Step("A red dot.", "It is small."), Step("I refuse to say more."), Step("Nothing."))
-    variant = ways(OpenAiParts)("parts", "openai-chat", "parts", flags)
     with opened(variant, lambda _: [Script("parts", steps)], Refusing) as stage:
         assert stage.agent.run("What is it?", "And this?", "This one?").result == "Nothing."
         stage.recorder.flush()

@@ -88,8 +88,9 @@ EDITS = (
 )
 
 
-def test_aider_edits_in_text_and_reads_files_in_messages(installed: Installed, tmp_path: Path) -> None:
-    script = Script("aider", tuple(Step(text=text) for text in EDITS))
+@pytest.mark.parametrize("name", ["aider"])
+def test_edits_in_text_and_files_in_messages_are_events(installed: Installed, tmp_path: Path, name: str) -> None:
+    script = Script(name, tuple(Step(text=text) for text in EDITS))
     with staged(tmp_path, Aider, installed(Aider), lambda _: [script], InText) as stage:
         files = ("input.txt", "src/app.py", "README.md", "no_newline.txt")
         finished = stage.agent.run("Do the work.", "--edit-format", "diff", *files)
@@ -125,11 +126,12 @@ def test_aider_edits_in_text_and_reads_files_in_messages(installed: Installed, t
         assert sorted(kinds) == ["commit", "commit", "main", "main", "main"]
 
 
-def test_mini_swe_agent_runs_commands_and_its_last_one_has_no_result(installed: Installed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mini-swe-agent"])
+def test_the_last_command_of_a_run_has_no_result(installed: Installed, tmp_path: Path, name: str) -> None:
     commands = [("cat input.txt", 0), ("echo out; exit 3", 3), ("mkdir -p scratch && echo x > scratch/x", 0)]
     last = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && echo done"
     steps = [Step(text="A step.", calls=(Call("bash", {"command": command}),)) for command in [*dict(commands), last]]
-    with staged(tmp_path, MiniSweAgent, installed(MiniSweAgent), lambda _: [Script("mini", tuple(steps))]) as stage:
+    with staged(tmp_path, MiniSweAgent, installed(MiniSweAgent), lambda _: [Script(name, tuple(steps))]) as stage:
         stage.agent.run("Do the work.")
         stage.recorder.flush()
         (session,) = stage.sessions()

@@ -50,8 +50,9 @@ def test_a_continued_run_adds_to_the_same_session(opened: Opened, name: str) -> 
     assert_nothing_is_told_twice(shown)
 
 
-def test_a_session_that_cline_goes_on_with_in_its_terminal_is_the_same_session(opened: Opened) -> None:
-    with opened("Cline", shorts("first", "second")) as stage:
+@pytest.mark.parametrize("name", ["Cline"])
+def test_a_session_that_goes_on_in_the_terminal_is_the_same_session(opened: Opened, name: str) -> None:
+    with opened(name, shorts("first", "second")) as stage:
         cline = stage.agent
         cline.run("[[script:first]] Do it.")
         command = [str(cline.installation.program), *cline.continued()]

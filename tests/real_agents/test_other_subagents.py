@@ -48,14 +48,20 @@ def parent(workdir: Path, variant: Variant, *prompts: str) -> Script:
     return Script("parent", steps)
 
 
+def task(name: str) -> str:
+    """The prompt of the subagent that plays the script `name`."""
+    return f"[[script:{name}]] Do the subtask."
+
+
+def two(workdir: Path, variant: Variant) -> list[Script]:
+    names = ("child", "other")
+    return [parent(workdir, variant, *map(task, names)), *(child(name, workdir, variant) for name in names)]
+
+
 def nested(workdir: Path, variant: Variant) -> list[Script]:
-    task = "[[script:{}]] Do the subtask."
-    deeper = Step(text="Deeper.", calls=(variant.tools.delegate(task.format("nested")),))
-    return [
-        parent(workdir, variant, task.format("child"), task.format("other")),
-        child("child", workdir, variant, *([] if variant.name == "Gemini CLI" else [deeper])),
-        *(child(name, workdir, variant) for name in ("other", "nested")),
-    ]
+    deeper = Step(text="Deeper.", calls=(variant.tools.delegate(task("nested")),))
+    children = [child("child", workdir, variant, deeper), child("nested", workdir, variant)]
+    return [parent(workdir, variant, task("child")), *children]
 
 
 def children_of(stage: Stage[Client], session: str | None) -> list[Json]:
@@ -72,23 +78,36 @@ def at_home(stage: Stage[Client], *shown: Json) -> list[Json]:
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_subagents_are_child_sessions_that_tell_their_own_work_only(opened: Opened, name: str) -> None:
-    """Subagents of Gemini CLI are not allowed to have their own."""
-    with opened(name, nested) as stage:
+def test_subagents_at_once_are_child_sessions_that_tell_their_own_work_only(opened: Opened, name: str) -> None:
+    with opened(name, two) as stage:
         stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
         (main,) = children_of(stage, None)
         children = children_of(stage, main["session"]["id"])
-        grandchildren = [found for one in children for found in children_of(stage, one["session"]["id"])]
-        sessions = stage.sessions()
-        assert_the_tree_is_told(stage, *at_home(stage, main, *children, *grandchildren))
+        assert len(stage.sessions()) == 3
+        assert {row["parent_certainty"] for row in stage.sessions()} == {None, "inferred"}
+        assert_the_tree_is_told(stage, *at_home(stage, main, *children))
     assert uses(main) == ["toolu_parent_s0_t0"]
     assert list(map(uses, children)) == [uses_of_short("child"), uses_of_short("other")]
-    assert list(map(uses, grandchildren)) == ([] if name == "Gemini CLI" else [uses_of_short("nested")])
-    assert_nothing_is_told_twice(main, *children, *grandchildren)
-    assert len(sessions) == 3 + len(grandchildren)
-    assert {row["parent_certainty"] for row in sessions} == {None, "inferred"}
+    assert_nothing_is_told_twice(main, *children)
     assert answers_of(main, "toolu_parent_s1_t0") == 1
+
+
+@pytest.mark.parametrize("name", ["Qwen Code", "Cline"])
+def test_a_subagent_of_a_subagent_is_under_it(opened: Opened, name: str) -> None:
+    """Subagents of Gemini CLI are not allowed to have their own."""
+    with opened(name, nested) as stage:
+        stage.agent.run("[[script:parent]] Do it.")
+        stage.recorder.flush()
+        shown = [*children_of(stage, None)]
+        for _ in range(2):
+            shown += children_of(stage, shown[-1]["session"]["id"])
+        sessions = stage.sessions()
+        assert_the_tree_is_told(stage, *at_home(stage, *shown))
+    assert list(map(uses, shown)) == [["toolu_parent_s0_t0"], uses_of_short("child"), uses_of_short("nested")]
+    assert_nothing_is_told_twice(*shown)
+    assert len(sessions) == 3
+    assert {row["parent_certainty"] for row in sessions} == {None, "inferred"}
 
 
 def answers_of(shown: Json, tool_use: str) -> int:
@@ -112,8 +131,8 @@ class Twins(Taking):
 @pytest.mark.parametrize("name", AGENTS)
 def test_two_subagents_with_the_same_prompt_are_told_apart(opened: Opened, name: str) -> None:
     def scripts(workdir: Path, variant: Variant) -> list[Script]:
-        task = "Do the subtask."
-        return [parent(workdir, variant, task, task), *(child(twin, workdir, variant) for twin in ("one", "two"))]
+        same = "Do the subtask."
+        return [parent(workdir, variant, same, same), *(child(twin, workdir, variant) for twin in ("one", "two"))]
 
     with opened(name, scripts, kind=Twins) as stage:
         stage.agent.run("[[script:parent]] Do it.")

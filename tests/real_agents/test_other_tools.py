@@ -83,7 +83,8 @@ def test_files_that_an_mcp_server_writes_are_events(opened: Opened, name: str, t
 
 
 # Qwen Code tells ends of commands to a session that goes on; a run without a terminal ends before.
-def test_the_end_of_a_background_command_is_told(opened: Opened) -> None:
+@pytest.mark.parametrize("name", ["Gemini CLI"])
+def test_the_end_of_a_background_command_is_told(opened: Opened, name: str) -> None:
     command = "sleep 1; echo late; exit 4"
 
     def scripts(workdir: Path, variant: Variant) -> list[Script]:
@@ -96,7 +97,7 @@ def test_the_end_of_a_background_command_is_told(opened: Opened) -> None:
         )
         return [Script("late", steps)]
 
-    with opened("Gemini CLI", scripts) as stage:
+    with opened(name, scripts) as stage:
         stage.agent.run("[[script:late]] Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()

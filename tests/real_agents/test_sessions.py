@@ -166,7 +166,7 @@ def nested(workdir: Path, variant: Variant) -> list[Script]:
 
 
 @pytest.mark.parametrize("name", [CODE])
-def test_a_subagents_subagent_tells_its_own_work_only(opened: Opened, name: str) -> None:
+def test_a_subagent_of_a_subagent_is_under_it(opened: Opened, name: str) -> None:
     with opened(name, nested) as stage:
         stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
@@ -194,7 +194,7 @@ def name_of_file(path: str) -> str:
 
 
 @pytest.mark.parametrize("name", [CODE, ANTHROPIC, CHAT])
-def test_subagents_are_child_sessions_that_tell_their_own_work_only(opened: Opened, name: str) -> None:
+def test_subagents_at_once_are_child_sessions_that_tell_their_own_work_only(opened: Opened, name: str) -> None:
     with opened(name, delegating(name)) as stage:
         stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
@@ -254,14 +254,15 @@ class Polling(Scripted):
         return script, number, msgspec.structs.replace(step, calls=(call,))
 
 
-def test_the_end_of_a_background_command_of_codex_is_told(opened: Opened) -> None:
+@pytest.mark.parametrize("name", [FUNCTIONS])
+def test_the_end_of_a_background_command_is_told(opened: Opened, name: str) -> None:
     command = "sleep 1; echo late; exit 4"
     steps = (
         Step(text="Starting.", calls=(Call("exec_command", {"cmd": command, "yield_time_ms": 250}),)),
         Step(text="Waiting.", calls=(Call("write_stdin", {"session_id": 0, "chars": ""}),)),
         Step(text="Done."),
     )
-    with opened(FUNCTIONS, lambda workdir, variant: [Script("late", steps)], kind=Polling) as stage:
+    with opened(name, lambda workdir, variant: [Script("late", steps)], kind=Polling) as stage:
         stage.agent.run("[[script:late]] Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()
@@ -269,8 +270,9 @@ def test_the_end_of_a_background_command_of_codex_is_told(opened: Opened) -> Non
     assert (event["command"], event["status"], event["exit_code"]) == (command, "failed", 4)
 
 
-def test_opencode_asks_for_a_title_that_is_no_message(opened: Opened) -> None:
-    with opened(ANTHROPIC, shorts("work")) as stage:
+@pytest.mark.parametrize("name", [ANTHROPIC])
+def test_a_title_is_a_call_but_no_message(opened: Opened, name: str) -> None:
+    with opened(name, shorts("work")) as stage:
         stage.agent.run("[[script:work]] Do it.")
         stage.recorder.flush()
         (session,) = stage.sessions()
