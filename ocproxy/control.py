@@ -2,6 +2,9 @@
 
 Started by the supervisor (contract: `ocproxy.process`); its settings are the msgpack array [Running, Config]. It may
 die at any instant: relays do not notice, the journal fills, the next one goes on from the positions in the database.
+
+It is ready with the database or without: `ready` alone says that the database is open, `ready waiting` that it is not.
+Then it is waited for, whatever the reason; the API tells of it, and the journal keeps what comes.
 """
 
 from __future__ import annotations
@@ -12,29 +15,34 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ocproxy import instance, status
-from ocproxy.api.app import build
+from ocproxy.api.app import build, build_closed
 from ocproxy.config import Config
-from ocproxy.errors import JournalError, OcproxyError, ServerError, StoreError
+from ocproxy.errors import JournalError, OcproxyError, ServerError, StoreBusy, StoreError
 from ocproxy.exchange import Position
 from ocproxy.incidents import Diary
 from ocproxy.ingest.loop import Ingest
 from ocproxy.instance import Running
 from ocproxy.journal import end_life, keeping, list_journals
 from ocproxy.journal.folder import read_id
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Store, backend_of, mask
+from ocproxy.store.opening import Opening, Trouble
 
 log = logging.getLogger(__name__)
 
 # `flush` and `rebuild` hold the ingest lock without a server. They are done in seconds, or a person waits for them.
 _LOCK_SECONDS, _LOCK_PAUSE = 30.0, 0.1
+# How long the start waits for the database before it does without: longer than making a new one takes on a busy
+# machine.
+_OPEN_SECONDS = 5.0
 # How often trouble of the ingest is looked at. An incident that is shorter costs nobody anything.
 _WATCH_SECONDS = 0.5
 # How often finished segments are compressed and old ones removed. Nothing waits for it, and a segment holds minutes of
@@ -72,30 +80,92 @@ def _leaves(group: BaseExceptionGroup[OcproxyError]) -> Iterator[OcproxyError]:
 async def _control(running: Running, config: Config) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    # A URL that is none is a setting like any other: told at the start, because nothing but another setting mends it.
+    backend_of(config.store_url).file(config.store_url)
     with await _lock(config), _listen(running) as listening:
         await asyncio.to_thread(end_former_workers, config)
-        async with await open_store(config.store_url) as store:
-            ingest = Ingest(
-                store,
-                config.journal_path,
-                batch_calls=config.ingest.batch_calls,
-                poll_ms=config.ingest.poll_ms,
-                prices=config.prices,
-            )
-            server = _Server(build(config, store, running.url, _facts(config, store, ingest, running)))
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(server.serve(sockets=[listening]))
-                diary = Diary(config.data_path)
+        diary = Diary(config.data_path)
+        opening = Opening(config.store_url, lambda error: _tell_refusal(config, error, diary))
+        facts = _facts(config, None, lambda: opening.trouble, running)
+        desk = _Desk(build_closed(config, running.url, facts, lambda: _refusal(config, opening.trouble)))
+        server = _Server(desk)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve(sockets=[listening]))
+            async with await _open(opening, stop) as store:
+                if opening.is_late:
+                    log.warning("the database is open now: what the journal has is being stored")
+                    diary.note("the database is open now")
+                ingest = Ingest(
+                    store,
+                    config.journal_path,
+                    batch_calls=config.ingest.batch_calls,
+                    poll_ms=config.ingest.poll_ms,
+                    prices=config.prices,
+                )
+                facts = _facts(config, store, lambda: ingest.trouble, running)
+                desk.app = build(config, store, running.url, facts)
                 others = [
                     tasks.create_task(watch(ingest, diary)),
                     tasks.create_task(_keep(config, store, stop, diary)),
                 ]
-                sys.stdout.write("ready\n")
-                sys.stdout.flush()
+                if not opening.is_late:
+                    _say("ready")
                 await _ingest(ingest, stop)
                 for task in others:
                     task.cancel()
                 server.should_exit = True
+
+
+async def _open(opening: Opening, stop: asyncio.Event) -> Store:
+    """The store, when it can be opened. Says `ready waiting` when that does not come at once. Raises StoreError when it
+    is told to stop before."""
+    store, stopped = asyncio.ensure_future(opening.store()), asyncio.ensure_future(stop.wait())
+    refused = asyncio.ensure_future(opening.refused.wait())
+    try:
+        await asyncio.wait((store, stopped, refused), timeout=_OPEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not store.done():
+            if opening.trouble is None:
+                opening.note(
+                    StoreBusy("it is locked, is being migrated, or does not answer", hint="wait, or look at it")
+                )
+            opening.is_late = True
+            _say("ready waiting")
+            await asyncio.wait((store, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if store.done():
+            return store.result()
+    finally:
+        for waiting in (store, stopped, refused):
+            waiting.cancel()
+        await asyncio.gather(store, return_exceptions=True)  # a migration that is under way ends first
+    raise StoreError(
+        "the database was not open until the end",
+        hint="nothing is lost: the journal has it, and the next start or `ocproxy flush` goes on",
+    )
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+
+
+def _tell_refusal(config: Config, error: StoreError, diary: Diary) -> None:
+    """Loud, because nobody looks for it: everything else goes on."""
+    log.warning(
+        "the database %s cannot be opened: %s\n  %s\n  Calls are forwarded and kept in the journal; they are stored as"
+        " soon as the database is open, which is tried on and on.",
+        *(mask(config.store_url), error, error.hint or "`ocproxy doctor` tells how it stands"),
+    )
+    diary.note(f"the database could not be opened: {error}")
+
+
+def _refusal(config: Config, trouble: Trouble | None) -> StoreBusy:
+    """What is answered to questions that need the database, while it is not open."""
+    if trouble is None:
+        return StoreBusy("the database is not open yet", hint="ask again in a moment")
+    return StoreBusy(
+        f"the database {mask(config.store_url)} has not been open since {trouble.since.isoformat()}: {trouble.what}",
+        hint=trouble.hint,
+    )
 
 
 async def _lock(config: Config) -> instance.Lock:
@@ -145,7 +215,7 @@ async def watch(ingest: Ingest, diary: Diary) -> None:
     """Keep trouble of the ingest for `ocproxy doctor`, with its beginning and its end."""
     before: str | None = None
     while True:
-        now = ingest.trouble
+        now = ingest.trouble.what if ingest.trouble else None
         if now != before:
             said = f"the database did not take records: {now}" if now else "the database takes records again"
             if failure := diary.note(said):
@@ -188,21 +258,35 @@ def keep_journals(config: Config, resumes: dict[str, Position], stop: asyncio.Ev
             )
 
 
-def _facts(config: Config, store: Store, ingest: Ingest, running: Running) -> Any:
+def _facts(config: Config, store: Store | None, trouble: Callable[[], Trouble | None], running: Running) -> Any:
+    """What `/api/status` answers. `store` None: it is not open yet, and `trouble` says why."""
+
     async def facts() -> status.Facts:
         found = await status.gather(config, store)
         found["server"] = msgspec.to_builtins(running)
-        found["ingest"] = {"trouble": ingest.trouble}
-        if ingest.trouble:
+        now = trouble()
+        found["ingest"] = {"trouble": now and now.what, "since": now and now.since.isoformat()}
+        if now:
+            waits = "the ingest waits for the database" if store else "the database is not open"
             found["problems"].append(
                 status.problem(
-                    f"the ingest waits for the database: {ingest.trouble}",
-                    "the journal keeps everything meanwhile; make the database available again",
+                    f"{waits} since {now.since.isoformat()}; calls are forwarded and kept in the journal. {now.what}",
+                    now.hint or "make the database available again",
                 )
             )
         return found
 
     return facts
+
+
+class _Desk:
+    """The application that answers at the moment: another one when the database is open."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

@@ -187,7 +187,9 @@ def _judge(facts: Facts, config: Config) -> Iterator[Facts]:
     if not database.get("known", True):
         yield problem(
             f"the database is at revision {database['revision']}, which a newer version of ocproxy made",
-            "ocproxy rebuild (makes it anew for this version and keeps the old one), or use the newer version",
+            "ocproxy rebuild (makes it anew for this version and keeps the old one), or use the newer version"
+            if "bytes" in database  # a file of ours; another may hold what others recorded
+            else "use that version here, too; or give database_url an empty database, filled from the journal",
         )
     elif database.get("revision") != database.get("newest_revision"):
         yield problem(

@@ -6,8 +6,8 @@
 
 The supervisor does no work of its own and stays small: it imports neither the relay's engine nor the database. It binds
 both ports without listening, so that they stay ours while a child is away, and a taken port is told before it starts.
-Starting: control first, because its migrations must be done before traffic is recorded; then the workers. Stopping:
-the workers drain, then control takes in what they wrote, then the end.
+Starting: all at once; the workers take traffic whatever keeps control, which waits for a database that is away.
+Stopping: the workers drain, then control takes in what they wrote, then the end.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Supervisor:
         self._config = config
         self._tell = tell
         self._diary = Diary(config.data_path)
+        self._is_waiting = False  # control has no database yet
         (host, port), (control_host, control_port) = (s.getsockname()[:2] for s in ports)
         self.running = instance.Running(
             pid=os.getpid(),
@@ -87,7 +88,7 @@ class Supervisor:
             version=__version__,
         )
         told = msgspec.msgpack.encode((self.running, config))
-        # No limit for control's start: migrating a large database takes the time it takes, and blocks by intention.
+        # No limit for control's start: it waits, for half a minute, until `flush` is done, and says so if it is not.
         self._control = Child("the control process", use.control, told, start_seconds=None)
         key = load_key(config.data_path / "redaction.key")
         self._workers = [
@@ -102,15 +103,22 @@ class Supervisor:
         try:
             if await _unless(stop, self._start()):
                 instance.write(self._config.data_path, self.running)
-                self._tell(greeting(self.running, self._config))
+                self._tell(greeting(self.running, self._config, is_waiting=self._is_waiting))
                 await _unless(stop, self._keep_alive())
                 await _unless(force, self._drain())
         finally:
             await asyncio.gather(*(child.kill() for child in (*self._workers, self._control)))
 
     async def _start(self) -> None:
-        await self._control.start()
-        await asyncio.gather(*(worker.start() for worker in self._workers))
+        starting = [asyncio.ensure_future(child.start()) for child in (self._control, *self._workers)]
+        try:
+            words = await asyncio.gather(*starting)
+        except BaseException:  # of one that cannot start, or a signal: the others need not
+            for one in starting:
+                one.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+            raise
+        self._is_waiting = words[0] == ["waiting"]
 
     async def _keep_alive(self) -> None:
         await asyncio.gather(*(child.keep_alive(self._note) for child in (self._control, *self._workers)))
@@ -191,9 +199,15 @@ def worker_settings(running: instance.Running, config: Config, key: bytes) -> li
     ]
 
 
-def greeting(running: instance.Running, config: Config) -> str:
-    """What a person reads when the server runs."""
+def greeting(running: instance.Running, config: Config, *, is_waiting: bool = False) -> str:
+    """What a person reads when the server runs; `is_waiting`: for its database."""
     given = f" --data-dir {config.data_dir}" if config.data_dir else ""
+    waits = (
+        f"  THE DATABASE IS NOT OPEN (see above, and ocproxy{given} doctor): calls are forwarded and kept in the"
+        " journal, and stored when it is\n"
+        if is_waiting
+        else ""
+    )
     upstreams = "\n".join(f"    {name:<10} {upstream.url}" for name, upstream in config.upstreams.items())
     return (
         f"ocproxy {__version__} listens at {running.url}\n"
@@ -201,6 +215,7 @@ def greeting(running: instance.Running, config: Config) -> str:
         f"  see what it did        ocproxy{given} sessions\n"
         f"  data are in            {config.data_path}\n"
         f"  it forwards to\n{upstreams}\n"
+        f"{waits}"
         "  Ctrl-C stops it."
     )
 

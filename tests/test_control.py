@@ -21,6 +21,7 @@ from ocproxy.instance import Lock, Running
 from ocproxy.journal import JournalReader, JournalWriter
 from ocproxy.journal.segments import list_segments
 from ocproxy.store.base import open_store
+from ocproxy.store.opening import trouble_of
 from ocproxy.supervisor import reserve
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +86,7 @@ async def test_trouble_is_noted_with_its_beginning_and_its_end(tmp_path: Path, m
         ingest = Ingest(store, tmp_path / "journal")
         watching = asyncio.create_task(control.watch(ingest, Diary(tmp_path)))
         for trouble in ("database is locked", None):
-            ingest.trouble = trouble
+            ingest.trouble = trouble_of(StoreBusy(trouble)) if trouble else None
             async with asyncio.timeout(20):
                 while len(incidents.recent(tmp_path)) < (1 if trouble else 2):
                     await asyncio.sleep(0.001)

@@ -46,7 +46,9 @@ signal.signal(signal.SIGTERM, stop)
 say("started")
 if name == "broken":
     sys.exit("ocproxy: no database today")
-print("ready", flush=True)
+if name == "slow":
+    time.sleep(float(sys.argv[3]))
+print("ready waiting" if name == "waiting" else "ready", flush=True)
 while True:
     time.sleep(1)
 """
@@ -117,15 +119,28 @@ async def serving(config: Config, commands: Commands) -> AsyncIterator[list[str]
         os.umask(mask)
 
 
-async def test_control_is_ready_before_a_worker_starts_and_ends_after_the_workers(
-    tmp_path: Path, children: Children
-) -> None:
+async def test_control_ends_after_the_workers(tmp_path: Path, children: Children) -> None:
     async with serving(settings(tmp_path, workers=2), children.commands()):
-        assert children.said()[0] == "control started"
-        assert children.said().count("relay started") == 2
+        assert sorted(children.said()) == ["control started", "relay started", "relay started"]
     said = children.said()
     assert said[-2:] == ["control told", "control ended"]
     assert said.index("control told") > max(place for place, line in enumerate(said) if line == "relay ended")
+
+
+async def test_workers_start_while_control_is_not_ready_yet(tmp_path: Path, children: Children) -> None:
+    commands = children.commands()
+    slow = (*children.commands(control="slow").control, "600")
+    serving = asyncio.create_task(serve(settings(tmp_path), print, Commands(relay=commands.relay, control=slow)))
+    await children.until(1, "relay started")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 20)
+
+
+async def test_a_control_that_waits_for_its_database_is_told_of(tmp_path: Path, children: Children) -> None:
+    async with serving(settings(tmp_path), children.commands(control="waiting")) as told:
+        assert "THE DATABASE IS NOT OPEN" in told[0]
+    async with serving(settings(tmp_path), children.commands()) as told:
+        assert "DATABASE" not in told[0]
 
 
 async def test_a_person_is_told_where_it_listens_and_others_find_it(tmp_path: Path, children: Children) -> None:
@@ -165,7 +180,10 @@ async def test_a_control_process_that_cannot_start_blocks_the_start(tmp_path: Pa
     with pytest.raises(ServerError, match="the control process could not start"):
         async with serving(settings(tmp_path), children.commands(control="broken")):
             raise AssertionError("it started")
-    assert "relay started" not in children.said()
+    for pid in children.pids("relay"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not instance.held(tmp_path / "data" / instance.SERVER_LOCK)
 
 
 async def test_a_worker_that_cannot_start_ends_the_start_and_leaves_nothing(tmp_path: Path, children: Children) -> None:

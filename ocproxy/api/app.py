@@ -45,17 +45,32 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
     async def facts(request: Request) -> Response:
         return _json(await status())
 
-    async def front(request: Request) -> Response:
-        return PlainTextResponse(_front(public_url))
+    routes = [
+        Route("/", _front(public_url)),
+        Route("/api/status", facts),
+        Route("/api/sessions", sessions),
+        Route("/api/sessions/{id}", session),
+        Route("/api/files", files),
+    ]
+    return _application(config, routes)
 
+
+def build_closed(config: Config, public_url: str, status: Status, refusal: Callable[[], StoreBusy]) -> Starlette:
+    """The application while the database is not open: it tells of itself, and raises `refusal` for all else."""
+
+    async def facts(request: Request) -> Response:
+        return _json(await status())
+
+    async def refuse(request: Request) -> Response:
+        raise refusal()
+
+    routes = [Route("/", _front(public_url)), Route("/api/status", facts), Route("/{path:path}", refuse)]
+    return _application(config, routes)
+
+
+def _application(config: Config, routes: list[Route]) -> Starlette:
     return Starlette(
-        routes=[
-            Route("/", front),
-            Route("/api/status", facts),
-            Route("/api/sessions", sessions),
-            Route("/api/sessions/{id}", session),
-            Route("/api/files", files),
-        ],
+        routes=routes,
         middleware=[Middleware(Guard, frozenset({config.server.host.lower()}), config.server.token)],
         exception_handlers={OcproxyError: _explain},
     )
@@ -81,11 +96,15 @@ async def _explain(request: Request, error: Exception) -> Response:
     return _json({"error": {"message": str(error), "hint": error.hint}}, status)
 
 
-def _front(url: str) -> str:
-    return (
+def _front(url: str) -> Callable[[Request], Awaitable[Response]]:
+    async def front(request: Request) -> Response:
+        return PlainTextResponse(text)
+
+    text = (
         f"ocproxy {__version__}: a flight recorder for coding agents\n\n"
         f"Point an agent here:      ANTHROPIC_BASE_URL={url} claude\n"
         "See what it did:          ocproxy sessions, show ID, files ID, diff ID\n"
         f"As JSON:                  {url}/api/sessions\n"
         f"Is all well:              ocproxy doctor, or {url}/api/status\n"
     )
+    return front

@@ -22,7 +22,7 @@ from typing import TypeVar
 import msgspec
 
 from ocproxy.config import Price
-from ocproxy.errors import JournalError, StoreError, StoreMoved, StoreRefused
+from ocproxy.errors import JournalError, OcproxyError, StoreError, StoreMoved, StoreRefused
 from ocproxy.exchange import Exchange, Position
 from ocproxy.ingest.assemble import Budget, FoundGap
 from ocproxy.ingest.follower import Follower
@@ -35,14 +35,11 @@ from ocproxy.model import Batch, GapRow, IngestTurn, Problem, digest
 from ocproxy.pricing.bills import priced
 from ocproxy.pricing.book import PriceBook
 from ocproxy.store.base import Store
+from ocproxy.store.opening import FIRST_WAIT, LONGEST_WAIT, Trouble, trouble_of
 from ocproxy.store.undisturbed import undisturbed
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-# Waits between tries of a database that is locked or away: quick at first, for a passing lock; at most 5 s, so that
-# what was written meanwhile is there soon after it is back.
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 # Journal bytes read before their exchanges are stored: bounds the memory of a long catch-up.
 _BYTES_AT_ONCE = 32 * 1024 * 1024
@@ -55,7 +52,7 @@ _IDLE_POSITIONS_SECONDS = 1.0
 
 
 class Ingest:
-    """The loop. `trouble` says what it is waiting for, for `doctor`; None when all is well."""
+    """The loop. `trouble` says what it is waiting for since when, for `doctor`; None when all is well."""
 
     def __init__(
         self,
@@ -66,7 +63,7 @@ class Ingest:
         poll_ms: int = 100,
         prices: Mapping[str, Price] | None = None,
     ) -> None:
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self._store = store
         self._root = journal_root
         self._batch_calls = batch_calls
@@ -123,26 +120,34 @@ class Ingest:
 
     async def _patiently(self, action: Callable[[], Awaitable[int]]) -> int:
         """Do it, and again with growing waits for as long as the database does not take it, or until stopped."""
-        wait = _FIRST_WAIT
+        wait = FIRST_WAIT
         while True:
             try:
                 count = await action()
-                self._tell("; ".join(str(error) for error in self._unreadable.values()) or None)
+                unreadable = list(self._unreadable.values())
+                said = "; ".join(str(error) for error in unreadable)
+                self._tell(JournalError(said, hint=unreadable[0].hint) if unreadable else None)
                 return count
             except StoreError as error:
-                self._tell(str(error))
+                self._tell(error)
                 self._restart()
             if self._stopping.is_set():
                 return 0
             try:
                 await asyncio.wait_for(self._stopping.wait(), wait)
             except TimeoutError:
-                wait = min(wait * 2, _LONGEST_WAIT)
+                wait = min(wait * 2, LONGEST_WAIT)
 
-    def _tell(self, trouble: str | None) -> None:
-        if trouble is not None and trouble != self.trouble:
-            log.warning("the ingest waits: %s", trouble)
-        self.trouble = trouble
+    def _tell(self, error: OcproxyError | None) -> None:
+        before = self.trouble
+        if error is None:
+            if before is not None:
+                log.warning("the ingest goes on, after waiting since %s", before.since.isoformat())
+            self.trouble = None
+            return
+        self.trouble = before.lasting(error) if before else trouble_of(error)
+        if before is None or before.what != self.trouble.what:
+            log.warning("the ingest waits: %s%s", error, f"\n  {error.hint}" if error.hint else "")
 
     def _restart(self) -> None:
         """Forget what is ahead of the store: the positions there say where to read again."""

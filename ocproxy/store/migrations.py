@@ -28,9 +28,12 @@ def ensure_newest(url: str) -> None:
     if (revision := current(url)) == newest():
         return
     if not knows(revision):
+        is_file = backend_of(url).file(url) is not None
         raise StoreError(
             f"the database {mask(url)} is at revision {revision}, which a newer version of ocproxy made",
-            hint="use that version, or `ocproxy rebuild`, which makes it anew from the journal and keeps the old one",
+            hint="use that version, or `ocproxy rebuild`, which makes it anew from the journal and keeps the old one"
+            if is_file
+            else "use that version here, too; or give database_url an empty database, which is filled from the journal",
         )
     upgrade(url)
 

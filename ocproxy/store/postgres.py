@@ -53,6 +53,7 @@ _STORE_LOCK, _MIGRATION_LOCK = 0x6F637072_00000001, 0x6F637072_00000002
 # Followers look at least this often, should a notification be lost on the way (a proxy between us and the server).
 _LOOK_SECONDS = 5.0
 
+_REACH = "start the PostgreSQL server, or look at host and port in database_url"
 _LATER = "nothing is lost: the journal keeps what comes until it is back"
 
 # SQLSTATE, or its first two letters -> (what to raise, what to do). https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -155,6 +156,7 @@ class _Postgres:
         return asyncio.run(_once(plain(url), action))
 
     def file(self, url: str) -> Path | None:
+        plain(url)
         return None
 
 
@@ -210,7 +212,7 @@ def translate(error: Exception) -> StoreError | None:
         return cause
     if isinstance(cause, OSError | TimeoutError):
         said = f"{cause}" if str(cause) else "it does not answer"
-        return StoreBusy(f"the database cannot be reached: {said}", hint=_LATER)
+        return StoreBusy(f"the database cannot be reached: {said}", hint=f"{_REACH}; {_LATER}")
     if isinstance(cause, asyncpg.PostgresError):
         code = cause.sqlstate or ""
         kind, hint = _CODES.get(code) or _CODES.get(code[:2]) or (StoreError, None)

@@ -91,7 +91,7 @@ class _Sqlite:
         if migrate:
             await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
         path = self.file(url)
-        if not path.exists():  # connecting would make it, empty and readable for everybody
+        if not _is_there(path):  # connecting would make it, empty and readable for everybody
             raise StoreError(f"there is no database {path} yet", hint="start ocproxy, or ocproxy db upgrade")
         return SqliteStore(create_async_engine(sa.make_url(url).set(drivername="sqlite+aiosqlite")))
 
@@ -101,12 +101,12 @@ class _Sqlite:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise StoreError(f"the database file {path} cannot be opened: {error.strerror or error}") from None
+            raise _unusable(path, error) from None
         return migrate(sa.make_url(url).set(drivername="sqlite"), action)
 
     def read(self, url: str, action: Callable[[sa.Connection], Result]) -> Result | None:
         path = self.file(url)
-        return read(sa.make_url(url).set(drivername="sqlite"), action, str(path)) if path.exists() else None
+        return read(sa.make_url(url).set(drivername="sqlite"), action, str(path)) if _is_there(path) else None
 
     def file(self, url: str) -> Path:
         try:
@@ -117,6 +117,21 @@ class _Sqlite:
             hint = "write memory: for one in memory" if database else f"write {self.example}"
             raise StoreError(f"{url!r} names no file", hint=hint)
         return Path(database)
+
+
+def _is_there(path: Path) -> bool:
+    """Raises StoreError where that may not be known."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unusable(path, error) from None
+
+
+def _unusable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the database file {path} cannot be opened: {error.strerror or error}",
+        hint=f"let the user that runs ocproxy write to it and to {path.parent}, or name another file in database_url",
+    )
 
 
 def migrate(url: sa.URL, action: Callable[[sa.Connection], Result]) -> Result:

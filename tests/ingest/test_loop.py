@@ -256,7 +256,7 @@ async def test_rows_that_the_database_refuses_cost_one_call(
 async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
     root: Path, relay: Relay, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(loop_module, "FIRST_WAIT", 0.01)
     work(relay)
     commit, tries = store.commit, 0
 
