@@ -32,7 +32,7 @@ from ocproxy.model import (
 )
 from ocproxy.protocols.base import REFERENCE
 from ocproxy.sessions.call_ids import CallIds, drawn_ids
-from ocproxy.sessions.chain import Chain, Node, Step
+from ocproxy.sessions.chain import Chain, Node, Step, message_key
 from ocproxy.sessions.linker import delegation_key
 
 # Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
@@ -291,12 +291,6 @@ def _has_results(message: MessageRow) -> bool:
 
 def _is_placed(message: MessageRow) -> bool:
     return message.key != ""
-
-
-def message_key(agent: Agent, message: Message) -> str | None:
-    """The key of a message in its tree: role and normalised content, hashed. None: no part of the conversation."""
-    normal = agent.key(message)
-    return None if normal is None else digest(message.role, normal)
 
 
 def content_of(parts: Sequence[Part]) -> str | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ocproxy.ingest.conversation import message_key
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import brief
 from ocproxy.model import Message, ModelRequest, Text, ToolResult
-from ocproxy.sessions.chain import histories
+from ocproxy.sessions.chain import histories, message_key
 from ocproxy.sessions.linker import Evidence, delegation_key
 
 # In how many texts of a first request a subagent's prompt is looked for.

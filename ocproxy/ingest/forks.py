@@ -12,9 +12,8 @@ from collections.abc import Collection
 import msgspec
 
 from ocproxy.agents.base import Agent
-from ocproxy.ingest.conversation import message_key
 from ocproxy.model import UNNAMED, Message, ModelRequest, Part, ToolResult, ToolUse
-from ocproxy.sessions.chain import histories
+from ocproxy.sessions.chain import histories, message_key
 
 
 def count_known(agent: Agent, request: ModelRequest, known: Collection[str]) -> int:

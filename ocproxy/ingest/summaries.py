@@ -13,12 +13,11 @@ from itertools import islice
 import msgspec
 
 from ocproxy.agents.base import Flattened
-from ocproxy.ingest.conversation import message_key
 from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import moment
 from ocproxy.ingest.uncommitted import Uncommitted
 from ocproxy.model import CallRow, Message, MessageRow, Text
-from ocproxy.sessions.chain import histories
+from ocproxy.sessions.chain import histories, message_key
 from ocproxy.sessions.summaries import summary_keys, tells
 from ocproxy.store.base import Store
 

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from ocproxy.model import digest
+from ocproxy.agents.base import Agent
+from ocproxy.model import Message, digest
 
 # How many messages put in at one place the walk comes back from: a reminder, or a list of files with its answer, twice.
 _PUT_IN = 4
@@ -142,6 +143,12 @@ class Chain:
         self._nodes[node.id] = node
         self._children(parent if above else None)[key] = node.id
         return node
+
+
+def message_key(agent: Agent, message: Message) -> str | None:
+    """The key of a message in its tree: role and normalised content, hashed. None: no part of the conversation."""
+    normal = agent.key(message)
+    return None if normal is None else digest(message.role, normal)
 
 
 def histories(keys: Sequence[str]) -> list[str]:

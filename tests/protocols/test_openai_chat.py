@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from ocproxy.agents.generic import AGENT as GENERIC
-from ocproxy.ingest.conversation import message_key
 from ocproxy.model import Media, Message, ModelRequest, Problem, Reasoning, Reply, Text, ToolResult, ToolUse, Usage
 from ocproxy.protocols.openai_chat import PROTOCOL
+from ocproxy.sessions.chain import message_key
 from tests.protocols.corpus import load_cases
 
 BY_NAME = {case.name: case for case in load_cases("openai_chat")}
