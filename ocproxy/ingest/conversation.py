@@ -31,8 +31,9 @@ from ocproxy.model import (
     digest,
 )
 from ocproxy.protocols.base import REFERENCE
-from ocproxy.sessions.call_ids import CallIds, drawn_ids
+from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step, message_key
+from ocproxy.sessions.joined import Known, Sent, follow
 from ocproxy.sessions.linker import delegation_key
 
 # Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
@@ -116,17 +117,16 @@ class Conversation:
     ) -> str | None:
         """Take the history that a request sent, from the message `after` on (None: all of it). New messages go into
         `batch`. `is_anew`: its first message stands for a longer history. Returns the id of its last message."""
-        kept = self._parted(messages, after)
-        unique = {key for message, key in kept if message.role == "assistant" and drawn_ids([message])}
-        steps = self._chain.walk([key for _, key in kept], after, is_anew=is_anew, unique=unique)
-        inherited = count_inherited(self.agent, [message.parts for message, _ in kept]) if after is None else 0
-        for number, ((message, _), step) in enumerate(zip(kept, steps, strict=True)):
+        sent = [Sent(message, key) for message in messages if (key := self._key(message)) is not None]
+        steps = follow(sent, Known(self.agent, self._chain, self._call_ids), after, is_anew=is_anew)
+        inherited = count_inherited(self.agent, [message.parts for message, _ in steps]) if after is None else 0
+        for number, (message, step) in enumerate(steps):
             if step.is_new:
                 self._store(message, step.node, call_id, at, batch, is_inherited=number < inherited)
         for message in messages:
             if (aside := self.agent.aside(message)) is not None:
                 self._store_aside(message, digest("aside", aside), call_id, at, batch)
-        return steps[-1].node.id if steps else after
+        return steps[-1][1].node.id if steps else after
 
     def overhear(self, messages: Sequence[Message], call_id: str, at: datetime, batch: Batch) -> None:
         """Take of a history that is to be made shorter the results that are told nowhere else: of the calls that were
@@ -141,36 +141,6 @@ class Conversation:
         results = tuple([part for part in messages[last].parts if isinstance(part, ToolResult)])
         rest = msgspec.structs.replace(messages[last], parts=results)
         self.hear([*messages[:last], rest], call_id, at, batch)
-
-    def _parted(self, messages: Sequence[Message], at: str | None) -> list[tuple[Message, str]]:
-        """The messages with their keys. Clients join what a broken answer brought and what its retry did to one
-        message: it is taken apart again where its beginning is known."""
-        found: list[tuple[Message, str]] = []
-        is_known = True  # whether all messages so far were
-        for message in messages:
-            key = self._key(message)
-            while is_known and key is not None and message.role == "assistant" and not self._chain.child(at, key):
-                cut = self._beginning(message, at)
-                if cut is None:
-                    break
-                begun, at = cut
-                found.append((begun, message_key(self.agent, begun) or ""))
-                message = msgspec.structs.replace(message, parts=message.parts[len(begun.parts) :])
-                key = message_key(self.agent, message)
-            if key is not None:
-                found.append((message, key))
-                at, is_known = self._chain.child(at, key), is_known and self._chain.child(at, key) is not None
-        return found
-
-    def _beginning(self, message: Message, at: str | None) -> tuple[Message, str] | None:
-        """The longest beginning of a message that is a known one behind `at`, with its id."""
-        for count in range(len(message.parts) - 1, 0, -1):
-            begun = msgspec.structs.replace(message, parts=message.parts[:count])
-            key = message_key(self.agent, begun)
-            if key and any(not isinstance(part, Reasoning) for part in begun.parts):
-                if (id := self._chain.child(at, key)) is not None:
-                    return begun, id
-        return None
 
     def _key(self, message: Message) -> str | None:
         """The key of a message, some parts of which may be references to a known one: then it is that."""

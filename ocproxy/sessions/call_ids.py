@@ -31,6 +31,7 @@ class CallIds:
         self._calls: dict[str, dict[str, str]] = {}  # message -> id in the message -> id in the session
         self._results: dict[str, set[str]] = {}  # message -> ids in the session of the calls that it answers
         self._given: dict[str, str] = {}  # id in the session -> id in its message
+        self._asked: dict[str, list[str]] = {}  # id in the message -> the messages that ask for it, oldest first
 
     def restore(self, message: MessageRow) -> None:
         """Take a stored message."""
@@ -46,6 +47,10 @@ class CallIds:
         says which call is meant."""
         self._above[message_id] = parent_id
         return tuple([self._settle(part, message_id) for part in parts])
+
+    def asked_by(self, id: str) -> Sequence[str]:
+        """The messages that ask for the call which they name so, in the order in which they were taken."""
+        return self._asked.get(id, ())
 
     def _settle(self, part: Part, message_id: str) -> Part:
         if isinstance(part, ToolUse):
@@ -73,6 +78,9 @@ class CallIds:
     def _give(self, message_id: str, local: str, id: str) -> None:
         self._calls.setdefault(message_id, {})[local] = id
         self._given[id] = local
+        askers = self._asked.setdefault(local, [])
+        if message_id not in askers:
+            askers.append(message_id)
 
     def _is_answered_above(self, id: str, message_id: str) -> bool:
         """Whether the call that has this id was asked and answered on the way to the message."""

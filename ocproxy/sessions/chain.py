@@ -17,6 +17,10 @@ from ocproxy.model import Message, digest
 # How many messages put in at one place the walk comes back from: a reminder, or a list of files with its answer, twice.
 _PUT_IN = 4
 
+# How many messages of a way `is_below` goes up, at most: an answer that broke off four times, each time with a prompt
+# to go on behind it.
+_BROKEN_WAY = 9
+
 
 class Node(msgspec.Struct):
     """One message. `children` maps keys to node ids, in the order in which they were added."""
@@ -90,15 +94,32 @@ class Chain:
         at = start
         for index, key in enumerate(keys):
             following = keys[index + 1] if index + 1 < len(keys) else None
-            known = self._known(at, key, following if index or not is_anew else None, key in unique)
-            if known is None:
-                steps.append(Step(self._put(None, at, key, None), True))
-            else:
-                steps.append(Step(known, False))
+            steps.append(self.step(at, key, following if index or not is_anew else None, is_unique=key in unique))
             at = steps[-1].node.id
         return steps
 
-    def _known(self, at: str | None, key: str, following: str | None, is_unique: bool) -> Node | None:
+    def step(self, at: str | None, key: str, following: str | None = None, *, is_unique: bool = False) -> Step:
+        """One step of a walk, from `at`: `following` is the key of the message behind."""
+        known = self.meet(at, key, following, is_unique=is_unique)
+        return Step(self._put(None, at, key, None), True) if known is None else Step(known, False)
+
+    def step_to(self, id: str) -> Step:
+        """A step of a walk to the known message `id`, wherever it stands."""
+        return Step(self._nodes[id], False)
+
+    def is_below(self, id: str, at: str | None) -> bool:
+        """Whether the message `id` stands some levels under the message `at` (None: in the tree's first ones)."""
+        place: str | None = id
+        for _ in range(_BROKEN_WAY):
+            if place is None:
+                break
+            place = self._nodes[place].parent
+            if place == at:
+                return True
+        return False
+
+    def meet(self, at: str | None, key: str, following: str | None = None, *, is_unique: bool = False) -> Node | None:
+        """The known message that one with this key behind `at` is; None: it is new (see `walk`)."""
         here = self._children(at)
         if key in here:
             return self._nodes[here[key]]
