@@ -33,7 +33,7 @@ from ocproxy.model import (
 from ocproxy.protocols.base import REFERENCE
 from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step, message_key
-from ocproxy.sessions.joined import Known, Sent, follow
+from ocproxy.sessions.joined import Known, Sent, follow, without_calls
 from ocproxy.sessions.linker import delegation_key
 
 # Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
@@ -96,6 +96,17 @@ class Conversation:
         first = next((key for message in messages if (key := self._key(message)) is not None), None)
         return first is not None and self._chain.child(None, first) is not None
 
+    def is_resumed(self, messages: Sequence[Message]) -> bool:
+        """Whether it has the first answer in these messages where it stands, with calls that it may be sent without."""
+        at: str | None = None
+        for message in messages:
+            if (key := self._key(message)) is not None:
+                is_answer = message.role == "assistant"
+                at = self._chain.child(at, key) or (self._chain.child(at, without_calls(key)) if is_answer else None)
+                if at is None or is_answer:
+                    return at is not None
+        return False
+
     @property
     def last_seq(self) -> int:
         """The `seq` of its last message; -1: it has none."""
@@ -156,18 +167,21 @@ class Conversation:
 
     def _rename(self, role: str, parts: Sequence[Json], id: str) -> None:
         """An answer that broke off may be sent again without the call that it broke off in, or with no more of its
-        calls than the client got to: either way it is the same. But another try with the same call ids (small servers
+        calls than the client got to: either way it is the same. So it is without any, but only where it is sent again:
+        an answer that says no more comes from another try. But another try with the same call ids (small servers
         have no others) is another answer; the one that came whole is what is sent again."""
         uses = [at for at, part in enumerate(parts) if part["type"] == "tool_use"] if role == "assistant" else []
-        forms = [parts[:at] for at in uses[1:]]
+        forms = [(parts[:at], _same) for at in uses[1:]]
+        if uses:
+            forms.append(([part for part in parts if part["type"] != "tool_use"], without_calls))
         if any(parts[at].get("complete") is False for at in uses):
             self._cut[_again(self._chain.key(id))] = self._chain.key(id)
-            forms.append([part for part in parts if part.get("complete") is not False])
-        for form in forms:
+            forms.append(([part for part in parts if part.get("complete") is not False], _same))
+        for form, spelled in forms:
             said = msgspec.convert(form, tuple[Part, ...])
             key = message_key(self.agent, Message("assistant", said))
             if key and any(not isinstance(part, Reasoning) for part in said):
-                self._chain.rename(id, key)
+                self._chain.rename(id, spelled(key))
         if (cut := self._cut.get(self._chain.key(id))) is not None:
             self._chain.supersede(id, cut)
 
@@ -244,6 +258,10 @@ def _is_whole(part: Part) -> bool:
 def _again(key: str) -> str:
     """The key of an answer of which another try broke off inside a call, and which is told by the same call ids."""
     return digest("again", key)
+
+
+def _same(key: str) -> str:
+    return key
 
 
 def _says_something(part: Part) -> bool:

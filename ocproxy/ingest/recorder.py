@@ -197,11 +197,15 @@ class Recorder:
         link = link_by_evidence(evidence, known, users, new_id=item.exchange.call_id)
         if link.how == "new":
             link = link_to_summarised(link, given_to(await self._summaries.told_in(item)))
-        if link.how == "new" and evidence.answered == 0:
-            begun = [match.session_id for match in known if match.history in evidence.histories[-1:]]
+        if link.how == "new":
+            asked = evidence.histories[: max(evidence.first_answer - 1, 0) if evidence.answered else None][-1:]
+            begun = [match.session_id for match in known if match.history in asked]
             for session_id in dict.fromkeys(reversed(begun)):
-                if await self._broke_off(session_id, item):
+                if await self._broke_off(session_id, item) and (
+                    not evidence.answered or (await self._open(session_id, item)).is_resumed(request.messages)
+                ):
                     return Link(session_id, "retry")
+        if link.how == "new" and evidence.answered == 0:
             link = link_to_delegator(link, await self._delegators(item, request))
         return link
 

@@ -4,8 +4,8 @@ What a broken stream left of an answer, and what came when it was asked for agai
 message. Taken apart, each piece meets its own message, and each call is asked for in one message only. Measured:
 
 - Claude Code 2.1.332 puts the parts of both one behind the other: the message begins as a known one does.
-- Qwen Code 0.24.4 asks to go on. Later it leaves that prompt out, and what both answers said alike: only the calls say
-  that the message stands some levels down.
+- Qwen Code 0.24.4 sends a broken answer back without its calls and asks to go on. Later it leaves that prompt out, and
+  what both answers said alike: only the calls say that the message stands some levels down.
 - Cline 3.0.65 runs the calls of both tries. Their answers stand beside each other, since both were given to the same
   request; their texts come as one, and their results in one message behind it.
 - opencode 1.18.33 (Chat Completions) sends the calls of the broken try in a message without its text.
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ocproxy.agents.base import Agent
-from ocproxy.model import Message, Part, Reasoning, ToolResult, ToolUse
+from ocproxy.model import Message, Part, Reasoning, ToolResult, ToolUse, digest
 from ocproxy.sessions.call_ids import CallIds, drawn_ids
 from ocproxy.sessions.chain import Chain, Step, message_key
 
@@ -74,6 +74,8 @@ def _taken_apart(sent: Sent, at: str | None, behind: deque[Sent], known: Known, 
         return ()
     if chain.meet(at, sent.key, is_unique=_is_unique(message)) is not None:
         return ()
+    if (id := chain.child(at, without_calls(sent.key))) is not None:
+        return [Sent(message, sent.key, id)]
     if askers := _askers(message, at, known):
         return _answers(message, askers, behind, known)
     return _beginning(message, at, known) if is_known else ()
@@ -145,6 +147,12 @@ def _beginning(message: Message, at: str | None, known: Known) -> Sequence[Sent]
                 behind = message_key(known.agent, rest)
                 return [Sent(begun, key, id), *([Sent(rest, behind)] if behind is not None else [])]
     return ()
+
+
+def without_calls(key: str) -> str:
+    """The key of an answer with calls where it is sent again without them: `key` is that of what is left. No answer
+    comes with it."""
+    return digest("without calls", key)
 
 
 def _is_unique(message: Message) -> bool:

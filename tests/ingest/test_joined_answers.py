@@ -105,6 +105,24 @@ async def test_an_answer_that_was_resumed_is_told_where_it_came(stage: Stage, be
     ]
 
 
+@BEGINNINGS
+@pytest.mark.parametrize("without", [2, 3], ids=["whole calls", "a cut call"])
+async def test_a_resumed_answer_whose_calls_were_dropped_is_the_one_that_broke(
+    stage: Stage, begun: list[Json], without: int
+) -> None:
+    stage.play(QWEN, begun)
+    broken, calls = calls_of(0), calls_of(1)
+    stage.call(QWEN, begun, assistant(TALK, *broken), without=without)
+    stage.call(QWEN, [*begun, assistant(TALK), RESUME], assistant(TALK, *calls))
+    history = [*begun, assistant(TALK, *calls), user(*results_of(calls))]
+    stage.call(QWEN, history, assistant("Done."))
+    told = await stage.told()
+    assert_calls_are_told_once(told)
+    assert is_a_line(told.messages[0])
+    assert len(told.messages[0]) == len(begun) + 5
+    assert told.messages[0][len(begun)].parts[-1]["id"] == broken[1]["id"]
+
+
 async def test_an_answer_that_broke_off_twice_is_told_in_three_messages(stage: Stage) -> None:
     calls = calls_of(2)
     stage.call(QWEN, ASKED, assistant(TALK), without=all_but(assistant(TALK), 2))
@@ -116,6 +134,16 @@ async def test_an_answer_that_broke_off_twice_is_told_in_three_messages(stage: S
     assert_calls_are_told_once(told)
     assert is_a_line(told.messages[0])
     assert len(told.messages[0]) == 8
+
+
+async def test_a_retry_that_says_the_text_alone_is_an_answer_of_its_own(stage: Stage) -> None:
+    """What comes as an answer is no other one that was sent again without its calls."""
+    stage.call(QWEN, ASKED, assistant(TALK, *calls_of(0)), without=2)
+    stage.call(QWEN, ASKED, assistant(TALK))
+    stage.call(QWEN, [*ASKED, assistant(TALK), user("And now?")], assistant("Nothing."))
+    told = await stage.told()
+    assert line_to(told, "a: Nothing.") == ["u: Do it.", f"a: {TALK}", "u: And now?", "a: Nothing."]
+    assert len(told.messages[0]) == 5
 
 
 # --- Cline runs the calls of both tries
@@ -160,6 +188,18 @@ async def test_joined_answers_go_on_behind_the_one_that_has_results(stage: Stage
     assert len(told.messages[0]) == 5
 
 
+async def test_results_of_joined_answers_on_one_line_stay_together(stage: Stage) -> None:
+    first, second = calls_of(0), calls_of(1)
+    stage.call(QWEN, ASKED, assistant(TALK, *first), without=2)
+    stage.call(QWEN, [*ASKED, assistant(TALK), RESUME], assistant("And on.", *second))
+    joined = [*ASKED, assistant(f"{TALK} And on.", *first, *second), user(*results_of(first), *results_of(second))]
+    stage.call(QWEN, joined, assistant("Done."))
+    told = await stage.told()
+    assert_calls_are_told_once(told)
+    assert is_a_line(told.messages[0])
+    assert len(told.messages[0]) == 6
+
+
 # --- opencode sends the calls of the broken try without its text
 
 
@@ -195,6 +235,13 @@ async def test_a_message_with_a_call_that_is_not_known_is_new(stage: Stage) -> N
     told = await stage.told()
     assert told.lines()[-2:] == [f"a: Otherwise. + {known['id']} + {other['id']}", f"u: {known['id']} + {other['id']}"]
     assert len(told.messages[0]) == 4
+
+
+async def test_a_twin_that_goes_on_from_another_answer_is_another_session(stage: Stage) -> None:
+    stage.call(QWEN, ASKED, assistant(TALK, *calls_of(0)), without=2)
+    stage.call(QWEN, [*ASKED, assistant("Otherwise."), RESUME], assistant("Done."))
+    told = await stage.told()
+    assert [len(messages) for messages in told.messages] == [2, 4]
 
 
 async def test_ids_that_small_servers_count_up_join_nothing(stage: Stage) -> None:
