@@ -21,14 +21,24 @@ CHANGES = ("write", "edit", "delete", "move")
 
 
 def replayed(stage: Stage[Any], *shown: Json) -> dict[str, bytes]:
-    """The starting tree with the applied events of these sessions, in the order in which they took place."""
+    """The starting tree with the applied events of these sessions, in the order in which they took place. Each has a
+    diff, but a write of what the file holds already."""
     tree = stage.copy_of_start("replayed")
     events = [event for one in shown for event in one["file_events"]]
     for event in sorted(events, key=lambda event: str(event["updated_at"] or event["created_at"])):
         if event["status"] == "applied" and event["event_type"] in CHANGES:
-            assert event["diff"], event
-            apply(event["diff"], tree)
+            assert event["diff"] or _changes_nothing(event, stage.workdir, tree, shown), event
+            if event["diff"]:
+                apply(event["diff"], tree)
     return files_of(tree)
+
+
+def _changes_nothing(event: Json, workdir: Path, tree: Path, shown: Iterable[Json]) -> bool:
+    """Whether an event whose diff is empty (not unknown) is a write, and the tree has the file as its tool use says."""
+    uses = [part for one in shown for part in parts_of(one, "tool_use") if part["id"] == event["tool_use_id"]]
+    file = tree / (workdir / event["file_path"]).relative_to(workdir)
+    is_empty = event["event_type"] == "write" and event["diff"] == "" and file.is_file()
+    return is_empty and all(file.read_text("utf-8") in use["input"].values() for use in uses)
 
 
 def assert_the_tree_is_told(stage: Stage[Any], *shown: Json) -> None:
@@ -58,15 +68,15 @@ def statuses(shown: Json, *types: str) -> list[tuple[str, str]]:
 
 def assert_the_last_history_is_told(stage: Stage[Any], shown: Json, turns: Sequence[Served]) -> None:
     """What the agent sent last, and what came back, are messages of the session, each once and in that order. Answers
-    that broke off may stand between, and be sent without the end that they came with."""
+    that broke off may stand between, and be sent without the end that they came with; several that were sent as one
+    are told as they came."""
     last = turns[-1]
     dialect = dialect_of(last)
     assert dialect and last.reply
     wire = _joined([*dialect.history(request_of(last)), dialect.said(last.reply)], dialect is responses)
     told = [_kept(recorded(message)) for message in shown["messages"]]
     places = []
-    for message in wire:
-        role, said = _kept(reduced(message))
+    for role, said in _apart([_kept(reduced(message)) for message in wire], told):
         left = [at for at, (whose, _) in enumerate(told) if whose == role and at not in places]
         whole = [at for at in left if told[at][1] == said]
         begun = [at for at in left if role == "assistant" and told[at][1][: len(said)] == said]
@@ -87,6 +97,34 @@ def assert_the_begun_answer_is_told(shown: Json, turns: Sequence[Served]) -> Non
     left = whole.removeprefix(told)
     assert told and left and left != whole
     assert told[-8:].encode() in last.sent and left[:8].encode() not in last.sent, "it is told as far as it came"
+
+
+def _apart(wire: Sequence[tuple[str, Said]], told: Sequence[tuple[str, Said]]) -> list[tuple[str, Said]]:
+    """An answer whose calls are told in several is those, if they say all of it and no more; so are the results behind
+    it, each told with those of the calls of one answer."""
+    apart: list[tuple[str, Said]] = []
+    left: list[Said] = []  # the answers that the results behind are of
+    for role, said in wire:
+        calls = [block for block in said if block[0] == "tool_use"]
+        answers = [blocks for whose, blocks in told if whose == role and any(call in blocks for call in calls)]
+        if len(answers) > 1:
+            assert _words(said) == "".join(map(_words, answers)), (said, answers)
+            assert sorted(calls) == sorted(block for one in answers for block in one if block[0] == "tool_use")
+            apart += [(role, one) for one in answers]
+            left = answers
+        elif left and any(block[0] == "tool_result" for block in said):
+            for one in left:
+                ids = {block[1] for block in one if block[0] == "tool_use"}
+                apart.append((role, [block for block in said if block[0] == "tool_result" and block[1] in ids]))
+            assert sum(len(some) for _, some in apart[-len(left) :]) == len(said), said
+            left = []
+        else:
+            apart.append((role, said))
+    return apart
+
+
+def _words(said: Said) -> str:
+    return "".join(block[1] for block in said if block[0] == "text")
 
 
 def _joined(messages: Sequence[Json], of_items: bool) -> list[Json]:

@@ -51,7 +51,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "drop in text": ("drop in text",),
     "drop in a tool use": ("drop in a tool use", "drop between tool uses"),
     "drop after a tool use": ("drop after a tool use", "drop after two tool uses"),
-    "error event": ("error event",),
+    "error event": ("error event", "error event after a tool use"),
 }
 _SUBAGENTS = ("one subagent", "two subagents at once", "nested", "in the background")
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -2,7 +2,8 @@
 
 Codex 0.171.0 tries again after a 429, a 500 and a stream that drops or tells an error; over a WebSocket a 429 ends its
 run. Output items that were whole stay in its history, and tools of theirs are run. Refused a WebSocket with 426, it
-turns to HTTP at once, with 404 after some tries. opencode 1.18.33 tries again after all of them.
+turns to HTTP at once, with 404 after some tries. opencode 1.18.33 tries again after all of them; over Chat Completions
+it runs the whole tool uses of both tries after an error event.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ BROKEN = {
     "drop in a tool use": (Fault("work", 1, "drop in tool use"), 200, "upstream_disconnected"),
     "drop after a tool use": (Fault("work", 1, "drop after tool use"), 200, "upstream_disconnected"),
     "error event": (Fault("work", 1, "error event"), 200, "complete"),
+    "error event after a tool use": (Fault("work", 1, "error event after tool use"), 200, "complete"),
 }
+_LATE = "error event after a tool use"
 _OPENCODE = ["429 and retry", "drop after a tool use", "error event"]
 HARMED = [
-    *((name, fault) for name in (FUNCTIONS, ZSTD) for fault in BROKEN),
-    *((name, fault) for name in (SOCKET, CODE) for fault in BROKEN if fault != "429 and retry"),
-    # Not played: over Chat Completions opencode runs the whole tool uses of both tries, and sends those of the broken
-    # one back without its text, which the record tells in a message of its own.
-    *((name, fault) for name in OPENCODE for fault in _OPENCODE if (name, fault) != (OPENCODE[1], "error event")),
+    *((name, fault) for name in (FUNCTIONS, ZSTD) for fault in BROKEN if fault != _LATE),
+    *((name, fault) for name in (SOCKET, CODE) for fault in BROKEN if fault not in ("429 and retry", _LATE)),
+    *((name, fault) for name in OPENCODE for fault in _OPENCODE),
     *((OPENCODE[0], fault) for fault in ("500", "drop before the head", "drop in text", "drop in a tool use")),
-    *((OPENCODE[1], fault) for fault in ("500", "drop in text")),
+    *((OPENCODE[1], fault) for fault in ("500", "drop in text", _LATE)),
 ]
 
 

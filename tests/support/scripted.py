@@ -35,14 +35,20 @@ class Fault:
     """Goes wrong where `script` stands at `step`, `times` times.
 
     A `status` is sent with `headers`; `drop` closes the connection before the head, after the first bytes of text,
-    inside the arguments of the last tool use, or when all tool uses are complete; `error_event` stands for the rest of
-    the stream.
+    inside the arguments of the last tool use, or when all tool uses are complete; an `error event` stands for the
+    second half of the stream, or for what is behind the tool uses.
     """
 
     script: str
     step: int
     what: Literal[
-        "status", "drop before head", "drop in text", "drop in tool use", "drop after tool use", "error event"
+        "status",
+        "drop before head",
+        "drop in text",
+        "drop in tool use",
+        "drop after tool use",
+        "error event",
+        "error event after tool use",
     ]
     status: int = 500
     headers: str = ""
@@ -283,7 +289,8 @@ def _faulty(dialect: Dialect, request: Json, reply: Json, fault: Fault | None) -
     if fault.what == "drop in tool use":
         return [*events[: _inside_last_arguments(events)], None]
     # All but the end: every tool use is complete, the terminal event is not there.
-    return [*(event for event in events if not _is_terminal(event)), None]
+    end = dialect.error_event("a scripted failure") if fault.what == "error event after tool use" else None
+    return [*(event for event in events if not _is_terminal(event)), end]
 
 
 def _behind_first_text(events: list[bytes]) -> int:
