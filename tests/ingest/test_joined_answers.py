@@ -174,6 +174,18 @@ async def test_answers_of_two_tries_that_were_joined_stand_beside_each_other(sta
     assert len(set(asked)) == len(asked) - 1, "both tries ask with the same message"
 
 
+async def test_a_text_that_broke_off_before_its_calls_stands_beside_the_whole_answer(stage: Stage) -> None:
+    calls = calls_of(1, ("editor", "run_commands"))
+    stage.call(CLINE, ASKED, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(CLINE, ASKED, assistant(TALK, *calls))
+    stage.call(CLINE, [*ASKED, assistant(PIECE + TALK, *calls), user(*results_of(calls))], assistant("Done."))
+    told = await stage.told()
+    assert_calls_are_told_once(told)
+    ids = " + ".join(call["id"] for call in calls)
+    assert line_to(told, "a: Done.") == ["u: Do it.", f"a: {TALK} + {ids}", f"u: {ids}", "a: Done."]
+    assert told.lines()[1] == f"a: {PIECE}" and len(told.messages[0]) == 5
+
+
 async def test_joined_answers_go_on_behind_the_one_that_has_results(stage: Stage) -> None:
     first, second = calls_of(0), calls_of(1)
     stage.call(CLINE, ASKED, assistant(TALK, *first), without=2)

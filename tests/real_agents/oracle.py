@@ -100,27 +100,38 @@ def assert_the_begun_answer_is_told(shown: Json, turns: Sequence[Served]) -> Non
 
 
 def _apart(wire: Sequence[tuple[str, Said]], told: Sequence[tuple[str, Said]]) -> list[tuple[str, Said]]:
-    """An answer whose calls are told in several is those, if they say all of it and no more; so are the results behind
-    it, each told with those of the calls of one answer."""
+    """An answer that is told in several is those, if they say all of it and no more; so are the results behind it, each
+    told with those of the calls of one answer."""
     apart: list[tuple[str, Said]] = []
     left: list[Said] = []  # the answers that the results behind are of
     for role, said in wire:
-        calls = [block for block in said if block[0] == "tool_use"]
-        answers = [blocks for whose, blocks in told if whose == role and any(call in blocks for call in calls)]
+        answers = _answers_of(role, said, told)
         if len(answers) > 1:
+            calls = [block for block in said if block[0] == "tool_use"]
             assert _words(said) == "".join(map(_words, answers)), (said, answers)
             assert sorted(calls) == sorted(block for one in answers for block in one if block[0] == "tool_use")
             apart += [(role, one) for one in answers]
             left = answers
         elif left and any(block[0] == "tool_result" for block in said):
-            for one in left:
-                ids = {block[1] for block in one if block[0] == "tool_use"}
-                apart.append((role, [block for block in said if block[0] == "tool_result" and block[1] in ids]))
-            assert sum(len(some) for _, some in apart[-len(left) :]) == len(said), said
+            ids = [{block[1] for block in one if block[0] == "tool_use"} for one in left]
+            divided = [[block for block in said if block[0] == "tool_result" and block[1] in some] for some in ids]
+            assert sum(map(len, divided)) == len(said), said
+            apart += [(role, some) for some in divided if some]
             left = []
         else:
             apart.append((role, said))
     return apart
+
+
+def _answers_of(role: str, said: Said, told: Sequence[tuple[str, Said]]) -> list[Said]:
+    """The answers that ask for the calls of a message, with the one before them where its text begins with theirs."""
+    calls = [block for block in said if block[0] == "tool_use"]
+    places = [at for at, (whose, blocks) in enumerate(told) if whose == role and any(call in blocks for call in calls)]
+    answers = [told[at][1] for at in places]
+    before = [blocks for whose, blocks in told[: places[0]] if whose == role][-1:] if places else []
+    if before and _words(said) == "".join(map(_words, [*before, *answers])) != _words(answers[0]):
+        return [*before, *answers]
+    return answers
 
 
 def _words(said: Said) -> str:
