@@ -44,9 +44,6 @@ Result = TypeVar("Result")
 # Journal bytes read before their exchanges are stored: bounds the memory of a long catch-up.
 _BYTES_AT_ONCE = 32 * 1024 * 1024
 
-# How soon it is looked again whether the turn is ours: what waits for others is then stored at once.
-_TURN_SECONDS = 0.01
-
 # Positions without rows (a long stream is under way) are stored this often at most.
 _IDLE_POSITIONS_SECONDS = 1.0
 
@@ -81,14 +78,17 @@ class Ingest:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until `stop` is set, and then store what is there. Waits for a database that is away."""
         self._stopping = stop
-        while not stop.is_set():
-            if not await self._patiently(self._cycle):
-                try:
-                    await asyncio.wait_for(stop.wait(), self._poll)
-                except TimeoutError:
-                    continue
-        await self.catch_up()
-        await self.leave()
+        try:
+            while not stop.is_set():
+                if not await self._patiently(self._cycle):
+                    try:
+                        await asyncio.wait_for(stop.wait(), self._poll)
+                    except TimeoutError:
+                        continue
+            await self.catch_up()
+            await self.leave()
+        finally:
+            self._turns.close()
 
     async def leave(self) -> None:
         """Tell other replicas that they need not wait for us: our journals are stored, and nobody writes them."""
@@ -110,6 +110,7 @@ class Ingest:
                     break
         finally:
             self._restart()
+            self._turns.close()
         for error in self._unreadable.values():
             raise error
         return self._stored - before
@@ -183,7 +184,7 @@ class Ingest:
         else:
             await self._store_positions(self._turns.told(journals, looked_ns) if self._turns.is_due() else [])
             if waits:
-                await asyncio.sleep(_TURN_SECONDS)
+                await self._turns.wait()
         return len(found) or int(waits or not all(journal.is_at_end for journal in journals))
 
     async def _read(self, journal: Follower, limit: int) -> None:

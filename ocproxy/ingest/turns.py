@@ -17,15 +17,19 @@ it, has stored all that ended before, whatever its clock says.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Collection, Mapping
 
 import msgspec
 
-from ocproxy.errors import StoreMoved
+from ocproxy.errors import StoreError, StoreMoved
 from ocproxy.ingest.follower import Follower
 from ocproxy.model import IngestTurn
 from ocproxy.store.base import Store
+
+log = logging.getLogger(__name__)
 
 # The relay stamps a record when its loop turn begins, and has written it when that ends: tens of milliseconds at most.
 # A promise about the ends of journals is that much older than the look at them.
@@ -37,6 +41,11 @@ _BEAT_SECONDS, _ALONE_SECONDS = 0.2, 1.0
 _PATIENCE_SECONDS = 30.0
 # A look that comes later than this after the last one says nothing of the time between: the database was away.
 _LONGEST_LOOK_SECONDS = 1.0
+# How soon it is looked again whether the turn is ours: when the database rings as others go on, and when it does not. A
+# replica is heard of every `_BEAT_SECONDS`, so the first must be shorter.
+_RUNG_SECONDS, _UNRUNG_SECONDS = 0.1, 0.01
+# When it is listened to again, after the connection was lost.
+_LISTEN_AGAIN_SECONDS = 5.0
 # How long a call waits for a journal that is read to its end. Only a clock that is wrong by more makes it wait longer.
 _SKEW_SECONDS = 5.0
 
@@ -59,6 +68,9 @@ class Turns:
         self._own: set[str] = set()
         self._kept: dict[str, int] = {}  # own journal -> commits that the store has
         self._looked = self._beaten = 0.0
+        self._rang = asyncio.Event()
+        self._hears = False  # the bell
+        self._listening: asyncio.Task[None] | None = None
         self.commits: dict[str, int] | None = None  # of all journals but those that are read here, at the last look
 
     async def look(self, own: Collection[str]) -> bool:
@@ -118,6 +130,37 @@ class Turns:
             if first is None or other.turn.told_ns >= first:
                 other.waited, other.beats = 0.0, 0
         return first is not None and bool(self._others)
+
+    async def wait(self) -> None:
+        """Until the others may have gone on, or time has: in moments. From the first time on the database's bell is
+        listened to, until `close`."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        try:
+            await asyncio.wait_for(self._rang.wait(), _RUNG_SECONDS if self._hears else _UNRUNG_SECONDS)
+        except TimeoutError:
+            return
+        self._rang.clear()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._store.turn_bell() as bell:
+                    self._hears = True
+                    while True:
+                        await bell()
+                        self._rang.set()
+            except StoreError as error:
+                log.debug("the database cannot be listened to: %s", error)
+            finally:
+                self._hears = False
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     def told(self, journals: Collection[Follower], looked_ns: int, *, stored: Collection[str] = ()) -> list[IngestTurn]:
         """What we promise of our journals when all that was taken of them is stored. `looked_ns` is the time before

@@ -8,7 +8,8 @@ database is locked or away for the moment (trying again later makes sense) and S
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from ocproxy.model import (
 )
 
 Result = TypeVar("Result")
+Bell = Callable[[], Awaitable[None]]  # returns when it has rung, and some seconds later at most
 
 
 class HistoryMatch(NamedTuple):
@@ -141,6 +143,10 @@ class Store(Shape):
 
     async def turns(self) -> dict[str, IngestTurn]:
         """By journal id."""
+        ...
+
+    def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
+        """Rings when the turns of others may have changed; what rang before it was waited for is not lost."""
         ...
 
     async def leave_behind(self, turn: IngestTurn) -> None:

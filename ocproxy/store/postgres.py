@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
-from ocproxy.store.base import Store
-from ocproxy.store.sql import Bell, SqlStore
+from ocproxy.store.base import Bell, Store
+from ocproxy.store.sql import SqlStore
 from ocproxy.store.undisturbed import undisturbed
 
 Result = TypeVar("Result")
@@ -80,14 +80,16 @@ _CODES: dict[str, tuple[type[StoreError], str | None]] = {
 
 
 class PostgresStore(SqlStore):
-    """One database. `url` for the connection that listens, which the pool cannot lend."""
+    """One database. `url` for the connection that listens, which the pool cannot lend; `own` are the processes of the
+    server that work for us."""
 
     is_shared = True
     insert = staticmethod(postgresql.insert)
 
-    def __init__(self, engine: AsyncEngine, url: str) -> None:
+    def __init__(self, engine: AsyncEngine, url: str, own: Collection[int]) -> None:
         super().__init__(engine)
         self._url = url
+        self._own = own
 
     def translate(self, error: Exception) -> StoreError | None:
         return translate(error)
@@ -95,14 +97,26 @@ class PostgresStore(SqlStore):
     async def begin_writing(self, connection: AsyncConnection) -> None:
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_STORE_LOCK)))
 
+    def bell(self) -> AbstractAsyncContextManager[Bell]:
+        return self._listen("ocproxy_changes")
+
+    def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
+        return self._listen("ocproxy_turns", but=self._own)
+
     @asynccontextmanager
-    async def bell(self, channel: str = "ocproxy_changes") -> AsyncIterator[Bell]:
+    async def _listen(self, channel: str, but: Collection[int] = ()) -> AsyncIterator[Bell]:
+        """A bell that rings for what others than `but` say on the channel."""
         rang = asyncio.Event()
+
+        def ring(_: object, pid: int, *__: object) -> None:
+            if pid not in but:
+                rang.set()
+
         try:
             connection = await _connect(self._url, _SETTINGS)
             try:
                 connection.add_termination_listener(lambda _: rang.set())
-                await connection.add_listener(channel, lambda *_: rang.set())
+                await connection.add_listener(channel, ring)
 
                 async def wait() -> None:
                     if connection.is_closed():
@@ -129,15 +143,24 @@ class _Postgres:
         url = plain(url)
         if migrate:
             await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
+        own: set[int] = set()
+
+        async def connect() -> Any:
+            connection = await _connect(url, _SETTINGS)
+            pid = connection.get_server_pid()
+            own.add(pid)
+            connection.add_termination_listener(lambda _: own.discard(pid))  # the server gives it to others then
+            return connection
+
         engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=lambda: _connect(url, _SETTINGS),
+            async_creator=connect,
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_MORE,
             pool_timeout=_POOL_WAIT_SECONDS,
             pool_pre_ping=True,  # one that a restarted server has forgotten is replaced, and nobody notices
         )
-        store = PostgresStore(engine, url)
+        store = PostgresStore(engine, url, own)
         try:
             await store.ready()
         except BaseException:

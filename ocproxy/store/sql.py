@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -26,7 +26,17 @@ from ocproxy.model import (
     SessionRow,
 )
 from ocproxy.store import costs, schema
-from ocproxy.store.base import CallCost, Change, Changes, HistoryMatch, SessionSummary, Spending, Unpriced, UsageBy
+from ocproxy.store.base import (
+    Bell,
+    CallCost,
+    Change,
+    Changes,
+    HistoryMatch,
+    SessionSummary,
+    Spending,
+    Unpriced,
+    UsageBy,
+)
 from ocproxy.store.costs import set_costs
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
@@ -41,8 +51,6 @@ _CHANGES_KEPT = 20_000
 
 # Waits of a follower while the database is locked or away.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-
-Bell = Callable[[], Awaitable[None]]
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
@@ -86,6 +94,9 @@ class SqlStore:
     def bell(self) -> AbstractAsyncContextManager[Bell]:
         """Something to wait with until anything may have changed."""
         raise NotImplementedError
+
+    def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
+        return self.bell()
 
     async def ready(self) -> None:
         """Raises StoreBusy or StoreError unless the database can be used."""

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
-from ocproxy.store.base import Store
-from ocproxy.store.sql import Bell, SqlStore
+from ocproxy.store.base import Bell, Store
+from ocproxy.store.sql import SqlStore
 from ocproxy.store.undisturbed import undisturbed
 
 Result = TypeVar("Result")

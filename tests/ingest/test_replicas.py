@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from ocproxy.errors import StoreBusy
 from ocproxy.ingest import turns as turns_module
 from ocproxy.ingest.loop import Ingest
 from ocproxy.model import Batch, IngestTurn
-from ocproxy.store.base import Store, open_store
+from ocproxy.store.base import Bell, Store, open_store
+from ocproxy.store.postgres import PostgresStore
 from tests.support import postgres
 from tests.support.conversations import Json, Relay, assistant, result, use, user
 from tests.support.stored import rows
@@ -243,3 +245,42 @@ async def test_two_that_store_at_once_out_of_turn_lose_and_double_nothing(
     for session in {message.session_id for message in found["messages"]}:
         seqs = [message.seq for message in found["messages"] if message.session_id == session]
         assert seqs == list(range(len(seqs)))
+
+
+async def wait_for_the_other(url: str, tmp_path: Path) -> tuple[Ingest, Store, asyncio.Task[int]]:
+    """A replica whose one call waits for a journal of another; the other's store."""
+    mine, other = await open_store(url), await open_store(url)
+    await other.commit(Batch(turns=[IngestTurn("of another", 1, time.time_ns())]))
+    relay = Relay(tmp_path / "journal" / "worker-0")
+    relay.call([user("hi")], assistant("hello"), session="one")
+    relay.close()
+    ingest = Ingest(mine, tmp_path / "journal")
+    return ingest, other, asyncio.create_task(ingest.catch_up())
+
+
+async def test_a_call_that_waits_is_stored_when_the_database_rings(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "_RUNG_SECONDS", 300)  # nothing but a ring ends the wait
+    ingest, other, storing = await wait_for_the_other(url, tmp_path)
+    async with ingest._store, other, asyncio.timeout(60):
+        while not ingest._turns._hears:
+            await asyncio.sleep(0.01)
+        assert not storing.done()
+        await other.commit(Batch(turns=[IngestTurn("of another", time.time_ns(), time.time_ns())]))
+        assert await storing == 1
+
+
+async def test_a_call_that_waits_is_stored_without_a_bell_too(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def deaf(self: PostgresStore) -> AsyncIterator[Bell]:
+        raise StoreBusy("the proxy before the database passes no notifications")
+        yield
+
+    monkeypatch.setattr(PostgresStore, "turn_bell", deaf)
+    ingest, other, storing = await wait_for_the_other(url, tmp_path)
+    async with ingest._store, other, asyncio.timeout(60):
+        await other.commit(Batch(turns=[IngestTurn("of another", time.time_ns(), time.time_ns())]))
+        assert await storing == 1

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
-from ocproxy.model import Batch
+from ocproxy.model import Batch, IngestTurn
 from ocproxy.store import migrations
 from ocproxy.store import postgres as backend
 from ocproxy.store.base import mask, open_store
@@ -140,3 +140,29 @@ def test_no_password_is_shown_wherever_it_stands() -> None:
                 "postgresql://me:hu:sh%40@a:1,b:2/db", "postgres://:hush@/db"):  # fmt: skip
         assert "hush" not in mask(url) and "hu:sh" not in mask(url) and "***" in mask(url)
     assert mask("postgresql://me@host/db?sslmode=require") == "postgresql://me@host/db?sslmode=require"
+
+
+async def test_the_turns_of_others_ring_and_our_own_do_not(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await open_store(url) as mine, await open_store(url) as other, asyncio.timeout(60):
+        heard = asyncio.Semaphore(0)
+        witness = await asyncpg.connect(url)
+        await witness.add_listener("ocproxy_turns", lambda *_: heard.release())
+        async with mine.turn_bell() as bell:
+            await mine.commit(Batch(turns=[IngestTurn("mine", 1, 1)]))
+            await heard.acquire()  # it has been told
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(bell(), 0.3)
+            await other.commit(Batch(turns=[IngestTurn("other", 1, 1)]))
+            monkeypatch.setattr(backend, "_LOOK_SECONDS", 300)
+            await bell()
+        await witness.close()
+
+
+async def test_a_process_of_the_server_that_was_ours_is_not_when_its_connection_ended(url: str) -> None:
+    """The server gives its number to another one day."""
+    async with await open_store(url) as store:
+        assert isinstance(store, backend.PostgresStore)
+        (before,) = store._own
+        await cut_off(url)
+        await store.commit(Batch(sessions=[session()]))
+        assert store._own and before not in store._own
