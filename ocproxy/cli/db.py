@@ -8,6 +8,7 @@ import typer
 
 from ocproxy import instance
 from ocproxy.cli.invocation import Invocation, Json
+from ocproxy.service.answers import refuse_memory
 from ocproxy.store import migrations
 
 COMMAND = typer.Typer(no_args_is_help=True)
@@ -36,7 +37,9 @@ def downgrade(ctx: typer.Context, revision: Revision) -> None:
 def current(ctx: typer.Context, as_json: Json = False) -> None:
     """Say which revision the database is at."""
     run: Invocation = ctx.obj
-    revision = migrations.current(run.settings().store_url)
+    config = run.settings()
+    refuse_memory(config)
+    revision = migrations.current(config.store_url)
     if as_json:
         run.print_json({"revision": revision, "newest": migrations.newest()})
     else:
@@ -46,6 +49,7 @@ def current(ctx: typer.Context, as_json: Json = False) -> None:
 
 def _move(run: Invocation, revision: str, *, down: bool) -> None:
     config = run.settings()
+    refuse_memory(config)
     instance.prepare(config.data_path)
     with instance.claim_ingest(config.data_path):
         (migrations.downgrade if down else migrations.upgrade)(config.store_url, revision)

@@ -54,6 +54,12 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     database = facts["database"]
     extent = f", {size(database['bytes'])}" if "bytes" in database else ""
     revision = f"revision {database['revision'] or 'none'}" if "revision" in database else "cannot be read"
+    if database.get("in_memory"):
+        revision = (
+            "in the memory of the server, which alone can look, and does not answer"
+            if server
+            else "in the memory of a server, and there is none now; the next one fills it again from the journal"
+        )
     lines.append(("database", f"{database['url']}{extent}, {revision}"))
     lines += [("gap", line) for line in _gaps(facts["gaps"])]
     lines += [("incident", f"{clock(i['at'])} {one_line(i['what'])}") for i in facts["incidents"][-_SHOWN:]]

@@ -25,9 +25,14 @@ def ask(config: Config, question: Callable[[Store], Awaitable[Answer]]) -> Answe
     return asyncio.run(answer())
 
 
+def is_in_memory(config: Config) -> bool:
+    """Whether the database is in the memory of the process that serves, and gone when it ends."""
+    return config.store_url.startswith("memory:")
+
+
 def refuse_memory(config: Config) -> None:
     """Raises NotFound where no command can get at the database."""
-    if config.store_url.startswith("memory:"):
+    if is_in_memory(config):
         raise NotFound(
             "the database is in the memory of the server, where only the server can look",
             hint="ask its API (/api/sessions), or give database_url a file or a PostgreSQL",

@@ -13,6 +13,7 @@ from ocproxy.config import Config
 from ocproxy.errors import OcproxyError
 from ocproxy.instance import Running
 from ocproxy.relay.redaction import KEY_BYTES
+from ocproxy.service.answers import is_in_memory
 from ocproxy.store.base import backend_of, open_store
 
 # How long the server may take to tell of itself. It answers in milliseconds, unless the database keeps it waiting (5 s
@@ -89,6 +90,10 @@ def _find_bad_key(config: Config) -> Iterator[status.Facts]:
 
 
 async def _examine_files(config: Config) -> status.Facts:
+    if is_in_memory(config):
+        facts = await status.gather(config, None)
+        facts["database"]["in_memory"] = True
+        return facts
     file = backend_of(config.store_url).file(config.store_url)
     if file is not None and not file.exists():
         facts = await status.gather(config, None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -173,10 +174,10 @@ class _Postgres:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             return action(connection)
 
-        return asyncio.run(_once(plain(url), locked))
+        return _run(_once(plain(url), locked))
 
     def read(self, url: str, action: Callable[[sa.Connection], Result]) -> Result | None:
-        return asyncio.run(_once(plain(url), action))
+        return _run(_once(plain(url), action))
 
     def file(self, url: str) -> Path | None:
         plain(url)
@@ -189,6 +190,16 @@ def plain(url: str) -> str:
     if not colon or re.search(r"\s", rest):
         raise StoreError("that is not the URL of a database", hint=f"write {_Postgres.example}")
     return f"{scheme.partition('+')[0]}://{rest}"
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Its result. Where a loop runs already, which waits like for any other blocking call, in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 async def _once(url: str, action: Callable[[sa.Connection], Result]) -> Result:

@@ -140,6 +140,21 @@ def test_an_url_that_names_no_database_blocks_the_start_like_any_bad_setting(
         assert "ocproxy" in said and "hush" not in said
 
 
+def test_doctor_says_what_can_be_known_of_a_database_in_memory(tmp_path: Path, provider: Provider) -> None:
+    recorder = recorder_of(tmp_path, provider, "memory:")
+    with recorder.serving():
+        say_hello(recorder.url)
+        with httpx.Client(base_url=recorder.url, trust_env=False, timeout=20) as api:
+            wait_until(lambda: len(api.get("/api/sessions").json()) == 1, "the call is stored")
+        said = recorder.run("doctor")
+        assert "all of it in the database" in said and "all is well" in said
+    said = recorder.run("doctor")
+    assert "there is none now; the next one fills it again from the journal" in said
+    assert "how much of it is in the database cannot be told" in said and "all is well" in said
+    for command in (["sessions"], ["flush"], ["db", "current"], ["db", "upgrade"]):
+        assert "in the memory of the server" in complaint(recorder, *command)
+
+
 # --- databases that are there, and refuse us until somebody does something about it
 
 

@@ -83,6 +83,17 @@ async def test_a_database_that_is_not_there_is_an_error_with_a_way_on(url: str) 
     assert "createdb" in (error.value.hint or "")
 
 
+async def test_a_program_migrates_from_within_its_loop_as_well() -> None:
+    database = postgres.make_database(migrated=False)
+    try:
+        migrations.upgrade(database.url)
+        assert migrations.current(database.url) == migrations.newest()
+        migrations.downgrade(database.url, "base")
+        assert migrations.current(database.url) is None
+    finally:
+        postgres.drop_database(database)
+
+
 async def test_who_may_not_make_tables_is_told(url: str) -> None:
     name = f"nobody_{urlsplit(url).path[-12:]}"
     await ask(url, f"CREATE ROLE {name} LOGIN")
