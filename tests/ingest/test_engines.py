@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from ocproxy.config import Journal
 from ocproxy.ingest.loop import Ingest
+from ocproxy.journal import JournalWriter
 from ocproxy.store.base import open_store
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import Engine
+from tests.support.sessions import load, names
 from tests.support.stored import rows
+from tests.support.tables import assert_equal, tables
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +52,27 @@ async def test_equal_traffic_gives_equal_rows_on_every_engine(engine: Engine, tm
     reference, other = found
     assert len(reference["calls"]) == 15 and len(reference["file_events"]) == 12
     assert other == reference
+
+
+async def test_recorded_sessions_of_real_agents_give_equal_rows_in_all_tables_on_every_engine(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Each in a journal of its own, all in one database."""
+    for name in names():
+        writer = JournalWriter.open(tmp_path / "journal" / name, Journal())
+        for _ in load(name).play(writer):
+            assert writer.commit()
+        writer.close()
+    found = []
+    for url in (f"sqlite:///{tmp_path / 'reference.db'}", engine.fresh()):
+        async with await open_store(url) as store:
+            await Ingest(store, tmp_path / "journal").catch_up()
+            found.append(await tables(store))
+    reference, other = found
+    assert len(reference["opencode_sessions"]) > 10 and len(reference["calls"]) > 2 * len(names())
+    empty = {"gaps", "alembic_version"}
+    assert [name for name, rows in reference.items() if not rows and name not in empty] == []
+    assert_equal(reference, other)
 
 
 async def test_a_restart_in_the_middle_changes_nothing_on_any_engine(engine: Engine, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +14,17 @@ import pytest
 
 from ocproxy.demo.script import Script
 from ocproxy.exchange import Outcome
+from ocproxy.ingest.loop import Ingest
+from ocproxy.store.base import open_store
 from tests.real_agents.client import KEY, Client, Variant
 from tests.real_agents.clients import variants
 from tests.real_agents.conftest import Installed
 from tests.real_agents.stage import Stage, apply, conversation, recorded, reduced, staged
 from tests.real_agents.work import everything, exit_code_of, files_of
+from tests.support import postgres
 from tests.support.journals import Taped, read_tapes
 from tests.support.scripted import blocks_of, dialect_of, usage_of
+from tests.support.tables import assert_equal, tables
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -198,3 +203,23 @@ def test_a_rebuilt_database_has_equal_rows(played: Played) -> None:
     before = [recorder.ask(*command) for command in asked]
     recorder.run("rebuild")
     assert [recorder.ask(*command) for command in asked] == before
+
+
+def test_both_engines_have_equal_rows(played: Played, tmp_path: Path) -> None:
+    """Of the journal of this run, in all tables, ids included."""
+    recorder = played.stage.recorder
+    recorder.stop()
+    database = postgres.make_database(migrated=True)
+
+    async def ingested(url: str) -> dict[str, list[dict[str, Any]]]:
+        async with await open_store(url) as store:
+            await Ingest(store, recorder.data / "journal").catch_up()
+            return await tables(store)
+
+    try:
+        on_sqlite = asyncio.run(ingested(f"sqlite:///{tmp_path / 'again.db'}"))
+        on_postgres = asyncio.run(ingested(database.url))
+    finally:
+        postgres.drop_database(database)
+    assert len(on_sqlite["opencode_file_events"]) == len(played.shown["file_events"])
+    assert_equal(on_sqlite, on_postgres)
