@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -25,6 +26,8 @@ from tests.support.stored import rows
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 REPLICAS, JOURNALS = 4, 2
+# After which step the database is stopped: in order, at once, and as by a crash, which may cost its last commits.
+STOPS = {1: signal.SIGINT, 3: signal.SIGQUIT, 5: signal.SIGKILL}
 
 
 @pytest.fixture
@@ -49,21 +52,26 @@ class Replica:
         self.relays = [Relay(root / f"{root.name}-worker-{n}") for n in range(JOURNALS)]
         self._running: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._ingest: Ingest | None = None  # None: the database could not be opened yet
+
+    @property
+    def is_cut_off(self) -> bool:
+        return self._ingest is None or self._ingest.trouble is not None
 
     def start(self) -> None:
-        self._stop = asyncio.Event()
+        self._stop, self._ingest = asyncio.Event(), None
         self._running = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         while True:
             try:
                 async with await open_store(self.url) as store:
-                    ingest = Ingest(store, self.root, poll_ms=20, batch_calls=5)
+                    self._ingest = ingest = Ingest(store, self.root, poll_ms=20, batch_calls=5)
                     try:
                         return await ingest.run(self._stop)
                     finally:
                         ingest._restart()  # closes its files, as the end of a process does
-            except StoreBusy:  # as the supervisor starts a control process again
+            except StoreBusy:  # as control opens it on and on
                 await asyncio.sleep(0.1)
 
     async def die(self) -> None:
@@ -95,6 +103,13 @@ async def start(all_: list[Replica]) -> None:
         replica.start()
     async with await open_store(all_[0].url) as store, asyncio.timeout(60):
         while len(await store.turns()) < REPLICAS * JOURNALS:
+            await asyncio.sleep(0.02)
+
+
+async def every_replica_notices(all_: list[Replica]) -> None:
+    """Wait until each has failed to reach the database."""
+    async with asyncio.timeout(60):
+        while not all(replica.is_cut_off for replica in all_):
             await asyncio.sleep(0.02)
 
 
@@ -161,12 +176,14 @@ async def test_replicas_that_die_and_come_back_store_what_one_ingester_would(
                 await asyncio.sleep(0.002)
             victim = dice.choice(all_)
             await victim.die()
-            if step == 3:
-                await asyncio.to_thread(server.stop)
-                await asyncio.to_thread(server.start)
+            if step in STOPS:
+                await asyncio.to_thread(server.stop, STOPS[step])
             for _ in range(5):
                 agents.call(relays)
             victim.start()
+            if step in STOPS:
+                await every_replica_notices(all_)
+                await asyncio.to_thread(server.start)
         await asyncio.gather(*(replica.end() for replica in all_))
         async with await open_store(server.url()) as store:
             found = await rows(store)
