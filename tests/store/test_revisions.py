@@ -92,10 +92,13 @@ def test_models_and_migrations_agree_on_every_engine(engine: Engine) -> None:
     assert backend_of(url).read(url, compare) == []
 
 
+@pytest.mark.timeout(240)  # five processes, one after the other
 @pytest.mark.parametrize("arguments", [["-m", "alembic"], ["-m", "ocproxy", "db"]], ids=["alembic", "ocproxy db"])
 def test_both_commands_migrate_the_database_of_the_environment(
     engine: Engine, arguments: list[str], tmp_path: Path
 ) -> None:
+    if engine.name == "memory" and "ocproxy" in arguments:
+        pytest.skip("refused, since no other process sees it")
     url = engine.empty()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OCPROXY_")}
     environ = {**kept, "OCPROXY_DATABASE_URL": url, "OCPROXY_DATA_DIR": str(tmp_path / "data")}

@@ -10,7 +10,9 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def session(id: str = "s1", at: datetime = NOON, **fields: object) -> SessionRow:
-    known: dict[str, object] = {"opencode_id": f"own-{id}", "agent_name": "claude-code", "workdir": "/w"}
+    known: dict[str, object] = {
+        "opencode_id": f"own-{id}", "agent_name": "claude-code", "plugin": "claude-code", "workdir": "/w",
+    }  # fmt: skip
     return SessionRow(id=id, created_at=at, updated_at=at, **{**known, **fields})  # type: ignore[arg-type]  # a builder
 
 
