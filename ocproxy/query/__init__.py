@@ -53,14 +53,14 @@ async def show(store: Store, session_id: str) -> JsonObject:
 
     A message also has `spoken`: its own text without what the agent's program attached to it and without tool results;
     None where nothing is left."""
-    summary = await _find(store, session_id)
+    summary = await find_session(store, session_id)
     id = summary.row.id
-    agent = _agent_of(summary.row)
+    agent = agent_of(summary.row)
     return {
         "session": _session(summary),
         "messages": [{**_message(row), "spoken": _spoken(row, agent)} for row in await store.messages(id)],
-        "file_events": [_json(row) for row in await store.file_events(id)],
-        "calls": [_json(row) for row in await store.calls(id)],
+        "file_events": [as_json(row) for row in await store.file_events(id)],
+        "calls": [as_json(row) for row in await store.calls(id)],
         "subagents": [_session(child) for child in await _descendants(store, id)],
     }
 
@@ -79,20 +79,20 @@ async def _descendants(store: Store, session_id: str) -> list[SessionSummary]:
 
 async def files(store: Store, session_id: str | None = None) -> list[JsonObject]:
     """File events of one session, or of all, in the order of the calls."""
-    id = (await _find(store, session_id)).row.id if session_id is not None else None
-    return [_json(row) for row in await store.file_events(id)]
+    id = (await find_session(store, session_id)).row.id if session_id is not None else None
+    return [as_json(row) for row in await store.file_events(id)]
 
 
 async def calls(store: Store, session_id: str | None = None, *, limit: int | None = None) -> list[JsonObject]:
     """Calls of one session, or of all, oldest first; with `limit` the newest ones."""
-    id = (await _find(store, session_id)).row.id if session_id is not None else None
-    return [_json(row) for row in await store.calls(id, limit=limit)]
+    id = (await find_session(store, session_id)).row.id if session_id is not None else None
+    return [as_json(row) for row in await store.calls(id, limit=limit)]
 
 
 async def diff(store: Store, session_id: str) -> SessionDiff:
     """The session's applied changes, to apply with `git apply` on its working folder as it was when it began."""
-    row = (await _find(store, session_id)).row
-    found = ledger_of(row, _agent_of(row), await store.messages(row.id)).session_diff()
+    row = (await find_session(store, session_id)).row
+    found = ledger_of(row, agent_of(row), await store.messages(row.id)).session_diff()
     return SessionDiff(found.text, list(found.notes))
 
 
@@ -130,7 +130,7 @@ async def _rows_of(store: Store, changes: store_base.Changes) -> Changes:
     for change in changes.found:
         row = rows[change.what].get(change.id)
         if row is not None:
-            shaped = _message(row) if change.what == "message" else _json(row)
+            shaped = _message(row) if change.what == "message" else as_json(row)
             told.setdefault((change.what, change.id), {"what": change.what, **shaped})
     return Changes(list(told.values()), changes.cursor, changes.missed)
 
@@ -187,10 +187,10 @@ async def positions(store: Store) -> dict[str, Any]:
 
 async def gaps(store: Store) -> list[JsonObject]:
     """What could not be recorded or read."""
-    return [_json(gap) for gap in await store.gaps()]
+    return [as_json(gap) for gap in await store.gaps()]
 
 
-async def _find(store: Store, prefix: str) -> SessionSummary:
+async def find_session(store: Store, prefix: str) -> SessionSummary:
     ids = await store.find_sessions(prefix)
     if not ids:
         raise NotFound(f"no session begins with {prefix!r}", hint="ocproxy sessions lists them")
@@ -203,7 +203,7 @@ async def _find(store: Store, prefix: str) -> SessionSummary:
     return summary
 
 
-def _agent_of(row: SessionRow) -> Agent:
+def agent_of(row: SessionRow) -> Agent:
     return agent_named(row.plugin or row.agent_name)
 
 
@@ -218,11 +218,11 @@ def _spoken(row: MessageRow, agent: Agent) -> str | None:
 def _session(summary: SessionSummary) -> JsonObject:
     counts = {"calls": summary.calls, "messages": summary.messages, "file_events": summary.file_events}
     money = {"cost_usd": _dollars(summary.cost), "unpriced_calls": summary.unpriced}
-    return {**_json(summary.row), **counts, **summary.tokens, **money}
+    return {**as_json(summary.row), **counts, **summary.tokens, **money}
 
 
 def _message(row: MessageRow) -> JsonObject:
-    fields = _json(row)
+    fields = as_json(row)
     fields["parts"] = [raw if part_of(raw) is not None else _opaque(raw) for raw in row.parts]
     return {
         name: fields[name]
@@ -235,7 +235,8 @@ def _opaque(raw: Json) -> Json:
     return msgspec.to_builtins(Opaque(str(kind or "part"), raw))
 
 
-def _json(row: msgspec.Struct) -> JsonObject:
+def as_json(row: msgspec.Struct) -> JsonObject:
+    """A row of the database as plain JSON data."""
     fields: dict[str, Json] = {name: getattr(row, name) for name in row.__struct_fields__}
     if isinstance(row, CallRow):
         fields["cost_usd"] = _dollars(fields.pop("cost"))
