@@ -9,7 +9,7 @@ from alembic import context
 
 from ocproxy import config
 from ocproxy.store.base import backend_of
-from ocproxy.store.schema import METADATA
+from ocproxy.store.schema import METADATA, is_ours
 
 
 def run() -> None:
@@ -24,7 +24,7 @@ def run() -> None:
 
 
 def migrate(connection: sa.Connection) -> None:
-    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True, include_object=is_ours)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -9,9 +9,15 @@ import typer
 from ocproxy import instance
 from ocproxy.cli.invocation import Invocation, Json
 from ocproxy.service.answers import refuse_memory
-from ocproxy.store import migrations
+from ocproxy.store import migrations, search
+from ocproxy.store.base import backend_of
 
 COMMAND = typer.Typer(no_args_is_help=True)
+
+_UNINDEXED = (
+    "there is no index to search by: this user may not create the extension pg_trgm, or the server does not have it;"
+    " when an administrator did (CREATE EXTENSION pg_trgm), this command makes the index"
+)
 
 Revision = Annotated[str, typer.Argument(help="A revision, `head`, `base`, or a step such as -1.")]
 
@@ -53,4 +59,6 @@ def _move(run: Invocation, revision: str, *, down: bool) -> None:
     instance.prepare(config.data_path)
     with instance.claim_ingest(config.data_path):
         (migrations.downgrade if down else migrations.upgrade)(config.store_url, revision)
+        if not down and revision == "head" and not backend_of(config.store_url).migrate(config.store_url, search.index):
+            run.say(_UNINDEXED)
         run.say(f"the database is at revision {migrations.current(config.store_url) or 'base (no tables)'}")

@@ -30,6 +30,7 @@ from ocproxy.model import (
     PromptRow,
     SessionRow,
 )
+from ocproxy.store.terms import Term
 
 Result = TypeVar("Result")
 Bell = Callable[[], Awaitable[None]]  # returns when it has rung, and some seconds later at most
@@ -117,6 +118,32 @@ class CallCost(NamedTuple):
     price_note: str | None
 
 
+class Scope(NamedTuple):
+    """Where to search; None: everywhere."""
+
+    session_ids: Sequence[str] | None = None  # not thousands of them: they go into one statement
+    agent: str | None = None  # by the name of the session, or that of the plug-in that reads it
+    since: datetime | None = None
+
+
+class Hit(NamedTuple):
+    """A row that holds all terms: a message, or a file event with its command and its paths."""
+
+    what: str  # "message" or "file_event", as `Change.what`
+    id: str
+    session_id: str
+    message_id: str
+    created_at: datetime
+    text: str  # that was searched
+    role: str | None = None  # of a message
+    event_type: str | None = None  # of an event, as the rest
+    status: str | None = None
+    tool_name: str | None = None
+    file_path: str | None = None
+    destination: str | None = None
+    command: str | None = None
+
+
 class Store(Shape):
     """One database."""
 
@@ -173,6 +200,19 @@ class Store(Shape):
 
     async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
         """Of one session, or all, in the order of the calls."""
+        ...
+
+    async def events_of_files(self, part: str) -> list[str]:
+        """Ids of the file events in whose path, or new path, this part occurs, whatever its case; of all with a path
+        where it is empty. In the order of the calls."""
+        ...
+
+    def search(self, terms: Sequence[Term], scope: Scope) -> AsyncIterator[Hit]:
+        """The messages and file events that hold all terms, newest first."""
+        ...
+
+    async def search_is_indexed(self) -> bool:
+        """Whether there is an index to search by; without one, everything is read each time."""
         ...
 
     async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:

@@ -38,6 +38,7 @@ from ocproxy.store.base import (
     UsageBy,
 )
 from ocproxy.store.costs import set_costs
+from ocproxy.store.search import Searching
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
 
@@ -61,7 +62,7 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 }
 
 
-class SqlStore:
+class SqlStore(Searching):
     """A `Store` over an async engine."""
 
     is_shared = False

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite as dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
-from ocproxy.store import migrations
+from ocproxy.store import migrations, search
 from ocproxy.store.base import Bell, Store
 from ocproxy.store.sql import SqlStore
 from ocproxy.store.undisturbed import undisturbed
@@ -208,6 +208,7 @@ def _prepare(connection: Any, _: Any) -> None:
     # sqlite3 would begin transactions late, at the first write: a reader that turns writer then fails at once when
     # another wrote in between. Off: `_begin` says what we want.
     connection.isolation_level = None
+    connection.create_function("ocproxy_holds", 2, search.holds, deterministic=True)
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from sqlalchemy.dialects import postgresql
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.model import Batch, IngestTurn
-from ocproxy.store import migrations
+from ocproxy.store import migrations, search
 from ocproxy.store import postgres as backend
-from ocproxy.store.base import mask, open_store
+from ocproxy.store.base import Scope, mask, open_store
+from ocproxy.store.terms import parse
 from tests.support import postgres
-from tests.support.rows import session
+from tests.support.rows import message, session
 
 pytestmark = pytest.mark.anyio
 
@@ -177,3 +180,45 @@ async def test_a_process_of_the_server_that_was_ours_is_not_when_its_connection_
         await cut_off(url)
         await store.commit(Batch(sessions=[session()]))
         assert store._own and before not in store._own
+
+
+async def test_without_the_right_to_create_an_extension_all_is_read_until_somebody_creates_it(url: str) -> None:
+    name = f"guest_{uuid.uuid4().hex}"
+    database = postgres.make_database(migrated=False)
+    parts = urlsplit(database.url)
+    guest = urlunsplit(parts._replace(netloc=f"{name}:secret@{parts.netloc.rpartition('@')[2]}"))
+    for statement in (f"CREATE ROLE {name} LOGIN PASSWORD 'secret'", f"GRANT USAGE, CREATE ON SCHEMA public TO {name}"):
+        await ask(database.url, statement)
+    try:
+        await asyncio.to_thread(migrations.upgrade, guest)
+        assert not await asyncio.to_thread(backend.BACKEND.migrate, guest, search.index)
+        rows = [message("m1", content="Such a needle"), message("m2", seq=1, content="hay")]
+        async with await open_store(guest) as store:
+            await store.commit(Batch(sessions=[session()], messages=rows))
+            assert not await store.search_is_indexed()
+            assert [hit.id async for hit in store.search(parse("NEEDLE"), Scope())] == ["m1"]
+        await ask(database.url, "CREATE SCHEMA elsewhere")
+        await ask(database.url, "CREATE EXTENSION pg_trgm SCHEMA elsewhere")
+        await ask(database.url, f"GRANT USAGE ON SCHEMA elsewhere TO {name}")
+        for _ in range(2):
+            assert await asyncio.to_thread(backend.BACKEND.migrate, guest, search.index)
+        async with await open_store(guest) as store:
+            assert await store.search_is_indexed()
+            assert [hit.id async for hit in store.search(parse("NEEDLE"), Scope())] == ["m1"]
+        await asyncio.to_thread(migrations.downgrade, guest, "20261130_add_seed_changes")
+    finally:
+        postgres.drop_database(database)
+        await ask(url, f"DROP ROLE {name}")
+
+
+async def test_questions_use_the_indexes(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SET enable_seqscan = off; SET enable_indexscan = off")  # empty tables need no index
+        for source in (search._MESSAGES, search._EVENTS):
+            text = source.text.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+            query = f"EXPLAIN SELECT id FROM {source.table.name} WHERE {text} ILIKE '%needle%'"
+            plan = "\n".join(row[0] for row in await connection.fetch(query))
+            assert f"Bitmap Index Scan on {search._INDEXES[source.what]}" in plan
+    finally:
+        await connection.close()
