@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from ocproxy import query
-from ocproxy.cli.invocation import Invocation, Json, SomeSession
-from ocproxy.cli.terminal import STATUS_STYLES, changed_lines, clock, days, one_line, print_table, relative, shorten
+from ocproxy.cli.invocation import Invocation, Json, SomeSession, typed_path
+from ocproxy.cli.terminal import (
+    STATUS_STYLES,
+    changed_lines,
+    clock,
+    days,
+    one_line,
+    plain,
+    print_table,
+    relative,
+    shorten,
+)
+from ocproxy.query.history import files_of
 from ocproxy.service.answers import ask
 from ocproxy.store.base import Store
 
 COMMAND = typer.Typer()
 
+Path = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="Only files of this path, the end of one, a folder/ or a pattern: a.py, src/*.py."),
+]
+
 _HEADS = ("TIME", "SESSION", "EVENT", "STATUS", "FILE OR COMMAND~", "LINES", "TOOL", "NOTE~")
 
 
 @COMMAND.command()
-def files(ctx: typer.Context, session: SomeSession = None, as_json: Json = False) -> None:
-    """List file events and commands of one session, or of all."""
+def files(ctx: typer.Context, session: SomeSession = None, path: Path = None, as_json: Json = False) -> None:
+    """List file events and commands of one session, or of all; with --path what happened to these files."""
     run: Invocation = ctx.obj
+    if path is not None:
+        _list_history(run, ask(run.settings(), lambda store: files_of(store, typed_path(path), session)), path, as_json)
+        return
     found, folders = ask(run.settings(), lambda store: _find(store, session))
     if as_json:
         run.print_json(found)
@@ -33,6 +52,21 @@ def files(ctx: typer.Context, session: SomeSession = None, as_json: Json = False
             folders = {}
         dated = not run.out.is_terminal or days(event["created_at"] for event in found) > 1
         print_table(run.out, _HEADS, [_row(event, short, folders, dated) for event in found])
+
+
+def _list_history(run: Invocation, found: list[dict[str, Any]], path: str, as_json: bool) -> None:
+    """Whole paths, for the sessions' folders differ, and whose sessions they are."""
+    if as_json:
+        run.print_json(found)
+    elif not found:
+        run.say(f"no session touched {plain(path)}, as far as the record knows")
+    else:
+        short = shorten(event["session_id"] for event in found)
+        dated = not run.out.is_terminal or days(event["created_at"] for event in found) > 1
+        rows = [_row(event, short, {}, dated) for event in found]
+        agents = [one_line(event["agent_name"], 30) for event in found]
+        heads = (*_HEADS[:2], "AGENT", *_HEADS[2:])
+        print_table(run.out, heads, [(*row[:2], agent, *row[2:]) for row, agent in zip(rows, agents, strict=True)])
 
 
 async def _find(store: Store, session: str | None) -> tuple[list[dict[str, Any]], dict[str, str]]:

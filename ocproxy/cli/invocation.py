@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,11 @@ from ocproxy import config
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="A session's id, or the first letters of it.")]
 SomeSession = Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this session (first letters do).")]
+
+
+def typed_path(path: str) -> str:
+    """A path as it was typed, but absolute where it says that it is seen from here: `./…` or `../…`."""
+    return os.path.join(os.getcwd(), path) if path.startswith(("./", "../")) else path
 
 
 class _Console(Console):
