@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +17,11 @@ from ocproxy import __version__, query
 from ocproxy.api.guard import Guard
 from ocproxy.config import Config
 from ocproxy.errors import Ambiguous, ConfigError, NotFound, OcproxyError, StoreBusy
+from ocproxy.query.blame import Wanted as Blame
+from ocproxy.query.blame import blame
+from ocproxy.query.history import files_of
+from ocproxy.query.search import DEFAULT_LIMIT, search
+from ocproxy.query.search import Wanted as Search
 from ocproxy.store.base import Store
 
 # Which status an error is answered with; the first that fits counts.
@@ -40,7 +46,22 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
         return _json(await query.show(store, request.path_params["id"]))
 
     async def files(request: Request) -> Response:
-        return _json(await query.files(store, request.query_params.get("session")))
+        session, path = request.query_params.get("session"), request.query_params.get("path")
+        if path is not None:
+            return _json(await files_of(store, path, session))
+        return _json(await query.files(store, session))
+
+    async def found(request: Request) -> Response:
+        asked = request.query_params
+        scope = (asked.get("session"), asked.get("agent"), _moment(request, "since"), asked.get("path"))
+        return _json(await search(store, Search(asked.get("q", ""), *scope, _limit(request) or DEFAULT_LIMIT)))
+
+    async def blamed(request: Request) -> Response:
+        # What the record knows last: whoever may ask here must not read this machine's files.
+        path, first = request.query_params.get("path"), _number(request, "line")
+        if not path:
+            raise ConfigError("no file is named", hint="give it as ?path=…")
+        return _json(await blame(store, Blame([path], first, _number(request, "to") or first)))
 
     async def facts(request: Request) -> Response:
         return _json(await status())
@@ -51,6 +72,8 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
         Route("/api/sessions", sessions),
         Route("/api/sessions/{id}", session),
         Route("/api/files", files),
+        Route("/api/search", found),
+        Route("/api/blame", blamed),
     ]
     return _application(config, routes)
 
@@ -77,12 +100,27 @@ def _application(config: Config, routes: list[Route]) -> Starlette:
 
 
 def _limit(request: Request) -> int | None:
-    text = request.query_params.get("limit")
+    return _number(request, "limit")
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"limit is {text!r}", hint="give a number, 1 or more")
+    if not (text.isascii() and text.isdecimal()) or not 0 < len(text) < 10 or not int(text):
+        raise ConfigError(f"{name} is {text!r}", hint="give a number, 1 or more")
     return int(text)
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{name} is {text!r}", hint="give a time as 2026-11-28T09:30:00Z") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -10,10 +11,16 @@ from ocproxy.agents.base import Agent
 from ocproxy.files.derive import FileLedger
 from ocproxy.model import Json, MessageRow, Part, SessionRow, ToolResult, ToolUse
 
+Ledger = TypeVar("Ledger", bound=FileLedger)
+
 
 def ledger_of(row: SessionRow, agent: Agent, messages: Sequence[MessageRow]) -> FileLedger:
     """What the session did to files, told by its messages in the order in which they were stored."""
-    ledger = FileLedger(row.id, row.workdir, agent)
+    return fold(FileLedger(row.id, row.workdir, agent), agent, messages)
+
+
+def fold(ledger: Ledger, agent: Agent, messages: Sequence[MessageRow]) -> Ledger:
+    """Feed a fresh ledger the messages of its session."""
     told = [parts_of(message) for message in messages]
     inherited = count_inherited(agent, told)
     for number, (message, parts) in enumerate(zip(messages, told, strict=True)):

@@ -13,7 +13,7 @@ from ocproxy import __version__, registry
 from ocproxy.cli import app
 
 COMMANDS = (
-    "calls db demo diff doctor files flush journal rebuild reprice search serve sessions show tail usage".split()
+    "blame calls db demo diff doctor files flush journal rebuild reprice search serve sessions show tail usage".split()
 )  # of the fixed names; a new one is added here on purpose
 
 

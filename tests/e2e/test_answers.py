@@ -89,6 +89,28 @@ def test_nothing_piped_has_colours(recording: Recording, session: dict[str, Any]
         assert "\x1b" not in recording.answers.run(*command)
 
 
+def test_what_was_said_run_and_touched_is_found(recording: Recording, session: dict[str, Any]) -> None:
+    found = recording.answers.ask("search", "temperature.py")
+    assert {hit["kind"] for hit in found["hits"]} == {"message", "path"}
+    assert {hit["session_id"] for hit in found["hits"]} == {session["id"]}
+    (command,) = recording.answers.ask("search", "PYTHON", "check.py")["hits"]
+    assert (command["kind"], command["command"], command["marks"]) == ("command", "python check.py", [[0, 6], [7, 15]])
+    assert recording.answers.ask("search", "there is no such thing")["hits"] == []
+
+
+def test_lines_on_disk_are_blamed_on_the_session_that_wrote_them(recording: Recording, session: dict[str, Any]) -> None:
+    file = recording.workdir / "temperature.py"
+    found = recording.answers.ask("blame", str(file))
+    assert [line["text"] for line in found["lines"]] == file.read_text("utf-8").splitlines()
+    (wrote,) = [line for line in found["lines"] if line["by"] != "before"]
+    assert (wrote["session_id"], wrote["text"].strip()) == (session["id"], "return celsius * 9 / 5 + 32")
+    assert recording.answers.ask("blame", f"{file}:{wrote['number']}")["lines"] == [wrote]
+    note = recording.answers.ask("blame", f"{recording.workdir / 'CHANGES.md'}:1-2")["lines"]
+    assert [(line["by"], line["agent_name"]) for line in note] == [("session", session["agent_name"])] * 2
+    events = recording.answers.ask("files", "--path", "temperature.py")
+    assert [event["event_type"] for event in events] == ["read", "edit", "edit"]
+
+
 @pytest.fixture
 def copy(recording: Recording, tmp_path: Path) -> Answers:
     """The recording in a folder of its own, to be changed."""
@@ -99,10 +121,12 @@ def copy(recording: Recording, tmp_path: Path) -> Answers:
 def test_rebuilding_gives_the_same_rows(copy: Answers) -> None:
     before = {command: copy.ask(command) for command in ("sessions", "files", "calls")}
     shown = copy.ask("show", before["sessions"][0]["id"])
+    found = copy.ask("search", "fahrenheit")
     counts = copy.ask("rebuild")
     assert counts["calls"] == len(before["calls"]) and counts["file_events"] == len(before["files"])
     assert {command: copy.ask(command) for command in before} == before
     assert copy.ask("show", before["sessions"][0]["id"]) == shown
+    assert copy.ask("search", "fahrenheit") == found and found["hits"]
     assert not list(copy.data.glob("ocproxy.db.*")), "nothing is left beside the database"
 
 
