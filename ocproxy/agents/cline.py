@@ -4,7 +4,8 @@ It says nothing of its session: calls are linked by their histories and call ids
 member of a team (`team_run_task`, one conversation for all its tasks) have system prompts of the model's making, and
 are known by their tools; their conversations begin with the task. Results are
 JSON: an object, or a list with one for each file or command, with `success`. Reads number their lines and do not say
-whether the last one ends in a newline.
+whether the last one ends in a newline. With OpenAI's own provider it offers `apply_patch` in the place of its editor: a
+file that a patch adds has no newline at its end, and adding one that exists fails.
 """
 
 from __future__ import annotations
@@ -76,12 +77,21 @@ class Cline(Generic):
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
         if use.name == "editor":
             return shapes.fitted(use, _EDITOR, lambda use: (_edit(use.input["path"], use.input),))
+        if use.name == "apply_patch":
+            return tuple(map(_unended, super().actions(use)))
         if use.name not in _MANY:
             return super().actions(use)
         field, kind, _ = _MANY[use.name]
         if use.input.get(field) is None:
             return shapes.degraded(use, kind, f"the tool {use.name} has no field {field}")
         return tuple(action for one in _listed(use.input[field]) for action in _one(use, one))
+
+    def replace(self, text: str, replacement: Replacement) -> str | None:
+        """A hunk of a patch leaves the end of the file as it was, with or without a newline."""
+        if not replacement.whole_lines or text.endswith("\n"):
+            return super().replace(text, replacement)
+        after = super().replace(f"{text}\n", replacement)
+        return after.removesuffix("\n") if after is not None else None
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         said = _object(result.text)
@@ -157,6 +167,13 @@ def _edit(path: str, given: dict[str, Json]) -> Action:
     if isinstance(old, str):
         return Action(EventType.EDIT, path=path, replacements=(Replacement(old, new),))
     return Action(EventType.WRITE, path=path, content=new, creates=True)
+
+
+def _unended(action: Action) -> Action:
+    """A patch's new file is its lines, joined."""
+    if action.event_type is EventType.WRITE and action.content is not None:
+        return msgspec.structs.replace(action, content=action.content.removesuffix("\n"))
+    return action
 
 
 def _object(text: str) -> Any:

@@ -137,6 +137,14 @@ def test_a_patch_over_responses_is_told_file_by_file() -> None:
     ]
 
 
+def test_a_file_that_a_patch_adds_has_no_newline_at_its_end() -> None:
+    """Measured: 3.0.65 joins the added lines. A hunk keeps the end that the file had."""
+    patch = "*** Begin Patch\n*** Add File: a\n+one\n+\n*** Update File: b\n@@\n-x\n+y\n*** End Patch"
+    added, changed = AGENT.actions(ToolUse("1", "apply_patch", {"input": patch}))
+    assert added.content == "one\n"
+    assert AGENT.replace("w\nx", changed.replacements[0]) == "w\ny"
+
+
 def test_a_subagent_begins_with_the_task_that_its_parent_gave() -> None:
     calls = requests("cline")
     parent = calls[PARENT].request

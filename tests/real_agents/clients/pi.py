@@ -1,4 +1,4 @@
-"""A real pi (`pi -p`), over Chat Completions, Messages and Responses."""
+"""A real pi (`pi -p`), over Chat Completions, Messages, Responses and Gemini."""
 
 from __future__ import annotations
 
@@ -77,4 +77,5 @@ VARIANTS = [
     _variant("Chat Completions", "openai-chat", "openai-completions", "/v1"),
     _variant("Messages", "anthropic-messages", "anthropic-messages", ""),
     _variant("Responses", "openai-responses", "openai-responses", "/v1"),
+    _variant("Gemini", "gemini", "google-generative-ai", "/v1beta"),
 ]
