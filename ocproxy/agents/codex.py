@@ -126,9 +126,12 @@ class Codex(Generic):
         return codex_results.answer(asked or (), result.text)
 
     def news(self, said: Text | ToolResult, use: ToolUse | None) -> News:
-        """Later results of a command that runs on: of `write_stdin`, and of `wait` for a program."""
+        """Later results of a command that runs on: of `write_stdin`, also in a program, and of `wait`
+        for a program."""
         if not isinstance(said, ToolResult) or use is None:
             return News()
+        if codex_tools.is_program(codex_tools.qualified(use)):
+            return News(ended=codex_program.ends_of_program(use.input["input"], said))
         if use.name == "write_stdin":
             end = codex_results.end_of(str(use.input.get("session_id")), said.text)
             return News(ended=(end,)) if end else News()

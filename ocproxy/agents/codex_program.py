@@ -13,8 +13,8 @@ import re
 import msgspec
 
 from ocproxy.agents import mcp_files
-from ocproxy.agents.base import Action, Answer
-from ocproxy.agents.codex_results import Ran, command_answer, is_rejected
+from ocproxy.agents.base import Action, Answer, CommandEnd
+from ocproxy.agents.codex_results import Ran, command_answer, command_end, is_rejected
 from ocproxy.agents.codex_script import Call, Print, Program, read_program
 from ocproxy.agents.codex_shell import actions_of, patch_actions
 from ocproxy.agents.codex_values import Partial, Result, Value, as_text, is_known
@@ -123,6 +123,22 @@ def answer_of_program(text: str, result: ToolResult) -> Answer:
     return Answer(status, note=note, each=tuple(each))
 
 
+def ends_of_program(text: str, result: ToolResult) -> tuple[CommandEnd, ...]:
+    """The ends of commands of earlier programs, for which this one waited with `write_stdin` to their sessions."""
+    program = read_program(text)
+    head, items = _items(result)
+    found = _HEAD.match(head)
+    if found is None or found["end"] != "completed":
+        return ()
+    ends = _Ends(program, items, None)
+    told = []
+    for number, call in enumerate(program.calls):
+        session = call.given.get("session_id") if isinstance(call.given, dict) else None
+        if call.name == "write_stdin" and type(session) is int and (ran := ends.ran(number)) is not None:
+            told.append(command_end(str(session), ran))
+    return tuple([end for end in told if end is not None])
+
+
 def _running(program: Program, groups: list[tuple[Action, ...]], cell: str) -> Answer:
     """A program that goes on. The end of its only command can be told later."""
     commands = [number for number, group in enumerate(groups) if group and group[0].event_type is EventType.BASH]
@@ -216,7 +232,7 @@ class _Ends:
         return [Answer(Status.APPLIED) for _ in group]
 
     def _of_command(self, number: int, group: tuple[Action, ...]) -> list[Answer]:
-        ran = self._ran(number)
+        ran = self.ran(number)
         if ran is not None and ran.session is not None:
             ran = self._went_on(number, ran)
         if ran is None:
@@ -226,7 +242,7 @@ class _Ends:
             answer = msgspec.structs.replace(answer, each=(_without_end(answer.each[0]), *answer.each[1:]))
         return list(answer.each)
 
-    def _ran(self, number: int) -> Ran | None:
+    def ran(self, number: int) -> Ran | None:
         """The result of a command as far as the program printed it."""
         found: Ran | None = None
         for step, text in self._prints_of(number):
@@ -243,7 +259,7 @@ class _Ends:
         for later, call in enumerate(self._program.calls):
             session = call.given.get("session_id") if isinstance(call.given, dict) else None
             if call.name == "write_stdin" and session == Result(number, ("session_id",)):
-                end = self._ran(later)
+                end = self.ran(later)
                 if end is not None and end.code is not None:
                     return Ran(end.code, None, begun.output + end.output, begun.is_cut or end.is_cut)
         return begun

@@ -163,7 +163,12 @@ def read_answer(read: Read, result: Ran) -> Answer:
 def end_of(session: str, text: str) -> CommandEnd | None:
     """The end of a command that a later result tells; None while it runs on."""
     result = ran(text)
-    if result is None or result.code is None:
+    return None if result is None else command_end(session, result)
+
+
+def command_end(session: str, result: Ran) -> CommandEnd | None:
+    """The end of the command of this session; None while it runs on."""
+    if result.code is None:
         return None
     status = status_of(result.code)
     note = first_line(result.output) or None if status is Status.FAILED else None

@@ -94,8 +94,10 @@ class FileLedger:
         answer = self._agent.answer(use, result)
         each = answer.each if len(answer.each) == len(told) else (answer,) * len(told)
         events = [self._settle(action, event, one, at) for (action, event), one in zip(told, each, strict=True)]
-        if answer.background is not None:
-            self._running.update((answer.background, event) for event in events if event.event_type is EventType.BASH)
+        for event, one in zip(events, each, strict=True):
+            background = one.background or answer.background
+            if background is not None and event.event_type is EventType.BASH:
+                self._running[background] = event
         return events + self._hear(self._agent.news(result, use), at)
 
     def take(self, role: str, parts: Sequence[Part], message_id: str, at: datetime) -> list[FileEvent]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ocproxy.agents.codex import AGENT
+from ocproxy.files.derive import FileLedger
 from ocproxy.model import EventType, Status, ToolResult, ToolUse
 from tests.agents.replayed import conversation, events, rebuilt, requests, told, tree_after
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COMPUTED = "worked out from a program: the value that it had when it ran is not in the recording"
 
 
@@ -135,6 +138,33 @@ def test_a_program_that_runs_on_leaves_its_command_open() -> None:
     text = "Script running with cell ID 4\nWall time 10.0 seconds\nOutput:\n"
     answer = AGENT.answer(_program(program), ToolResult("1", text, content=[{"type": "input_text", "text": text}]))
     assert (answer.background, [one.status for one in answer.each]) == ("cell 4", [Status.UNKNOWN])
+
+
+def test_the_end_of_a_command_that_ran_on_is_told_by_the_program_that_asks_for_it() -> None:
+    begun = '{"chunk_id":"f9a836","wall_time_seconds":0.25,"session_id":84805,"original_token_count":0,"output":""}'
+    ended = '{"chunk_id":"0f1c22","wall_time_seconds":0.9,"exit_code":4,"original_token_count":2,"output":"late\\n"}'
+    start = 'await tools.exec_command({"cmd": "sleep 1; exit 4", "yield_time_ms": 250})'
+    both = f'text(JSON.stringify({start}));\ntext(JSON.stringify(await tools.exec_command({{cmd: "ls"}})));'
+    look = "text(JSON.stringify(await tools.write_stdin({session_id: 84805, chars: ''})));"
+    ledger = FileLedger("s", "/w", AGENT)
+    for id, program, said in (
+        ("1", both, (begun, '{"exit_code":0,"output":""}')),
+        ("2", look, (begun,)),
+        ("3", look, (ended,)),
+    ):
+        texts = ["Script completed\nWall time 0.6 seconds\nOutput:\n", *said]
+        content = [{"type": "input_text", "text": text} for text in texts]
+        ledger.take("assistant", (ToolUse(id, "exec", {"input": program}),), "m", NOW)
+        told = ledger.take("user", (ToolResult(id, "\n".join(texts), content=content),), "m", NOW)
+        codes = [(event.command, event.status, event.exit_code) for event in told]
+        assert (
+            codes
+            == {
+                "1": [("sleep 1; exit 4", Status.APPLIED, None), ("ls", Status.APPLIED, 0)],
+                "2": [],
+                "3": [("sleep 1; exit 4", Status.FAILED, 4)],
+            }[id]
+        )
 
 
 def test_servers_say_their_errors_in_the_whole_result() -> None:

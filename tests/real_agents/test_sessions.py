@@ -124,6 +124,24 @@ def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Opened, name: s
         assert all(map(told_once, shown))
 
 
+# Its functions for subagents are found by a search.
+SEARCH = Call("tool_search", {"query": "spawn_agent wait_agent sub-agents"})
+
+
+class Waiting(Scripted):
+    """Waits for the agents whose ids stand in the history, which the script names by their places."""
+
+    def play(self, dialect: Dialect, request: Json) -> tuple[Script, int, Step] | None:
+        found = super().play(dialect, request)
+        if found is None or "targets" not in (found[2].calls[0].input if found[2].calls else {}):
+            return found
+        script, number, step = found
+        ids = list(dict.fromkeys(re.findall(r"agent_id\W+([0-9a-f-]{36})", json.dumps(request))))
+        targets = [ids[place] for place in step.calls[0].input["targets"]]
+        call = msgspec.structs.replace(step.calls[0], input={**step.calls[0].input, "targets": targets})
+        return script, number, msgspec.structs.replace(step, calls=(call,))
+
+
 def delegating(name: str) -> Callable[[Path, Variant], list[Script]]:
     """Works itself, then hands a task each to two subagents at once."""
 
@@ -134,12 +152,14 @@ def delegating(name: str) -> Callable[[Path, Variant], list[Script]]:
                 Call("spawn_agent", {"task_name": f"sub_{child}", "message": f"[[script:{child}]] Do the subtask."})
                 for child in ("child", "other")
             ]
-            wait = [Step(text="Waiting.", calls=(Call("wait_agent", {"timeout_ms": 10000}),)) for _ in range(3)]
+            given = [{"targets": [number]} for number in range(2)] if name == FUNCTIONS else [{}] * 3
+            wait = [Step(text="Waiting.", calls=(Call("wait_agent", {"timeout_ms": 10000, **one}),)) for one in given]
         else:
             hand = [tools.delegate(f"[[script:{child}]] Do the subtask.") for child in ("child", "other")]
             wait = []
         steps = (
             Step(text="Working.", calls=(tools.write(workdir / "parent.txt", "by the parent\n"),)),
+            *([Step(text="Searching.", calls=(SEARCH,))] if name == FUNCTIONS else []),
             Step(text="Delegating.", calls=tuple(hand)),
             *wait,
             Step(text="All are done."),
@@ -193,9 +213,9 @@ def name_of_file(path: str) -> str:
     return Path(path).name
 
 
-@pytest.mark.parametrize("name", [CODE, ANTHROPIC, CHAT])
+@pytest.mark.parametrize("name", [CODE, FUNCTIONS, ANTHROPIC, CHAT])
 def test_subagents_at_once_are_child_sessions_that_tell_their_own_work_only(opened: Opened, name: str) -> None:
-    with opened(name, delegating(name)) as stage:
+    with opened(name, delegating(name), kind=Waiting) as stage:
         stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
         (parent,) = [session for session in stage.sessions() if not session["parent_id"]]
@@ -216,13 +236,15 @@ def serving(name: str) -> tuple[Callable[[Path, Variant], list[Script]], list[Ca
             code(f"text(await tools.mcp__files__write_file({json.dumps(write)}));"),
             code("text(await tools.mcp__files__fail({}));"),
         ]
+    elif name == FUNCTIONS:  # the tools of servers are found by a search, and stand in a namespace
+        calls = [Call("tool_search", {"query": "write_file fail"}), Call("write_file", write), Call("fail", {})]
     else:
         calls = [Call("files_write_file", write), Call("files_fail", {})]
     steps = (*(Step(text="Asking.", calls=(call,)) for call in calls), Step(text="Done."))
     return lambda workdir, variant: [Script("served", steps)], calls
 
 
-@pytest.mark.parametrize("name", [CODE, ANTHROPIC, CHAT, GOOGLE, OPENAI])
+@pytest.mark.parametrize("name", [CODE, FUNCTIONS, ANTHROPIC, CHAT, GOOGLE, OPENAI])
 def test_files_that_an_mcp_server_writes_are_events(opened: Opened, name: str, tmp_path: Path) -> None:
     workdir = str(tmp_path / "work")
     command = [sys.executable, SERVER, workdir]
@@ -246,22 +268,31 @@ class Polling(Scripted):
 
     def play(self, dialect: Dialect, request: Json) -> tuple[Script, int, Step] | None:
         found = super().play(dialect, request)
-        ids = re.findall(r"Process running with session ID (\d+)", json.dumps(request))
+        ids = re.findall(r"(?:Process running with session ID |session_id\W+)(\d+)(?=[,}\\])", json.dumps(request))
         if found is None or not ids or not found[2].calls:
             return found
         script, number, step = found
-        call = msgspec.structs.replace(step.calls[0], input={**step.calls[0].input, "session_id": int(ids[-1])})
+        given = step.calls[0].input
+        changed = (
+            {"input": given["input"].replace("SESSION", ids[-1])} if "input" in given else {"session_id": int(ids[-1])}
+        )
+        call = msgspec.structs.replace(step.calls[0], input={**given, **changed})
         return script, number, msgspec.structs.replace(step, calls=(call,))
 
 
-@pytest.mark.parametrize("name", [FUNCTIONS])
+@pytest.mark.parametrize("name", [FUNCTIONS, CODE])
 def test_the_end_of_a_background_command_is_told(opened: Opened, name: str) -> None:
     command = "sleep 1; echo late; exit 4"
-    steps = (
-        Step(text="Starting.", calls=(Call("exec_command", {"cmd": command, "yield_time_ms": 250}),)),
-        Step(text="Waiting.", calls=(Call("write_stdin", {"session_id": 0, "chars": ""}),)),
-        Step(text="Done."),
-    )
+    start, look = {"cmd": command, "yield_time_ms": 250}, {"chars": ""}
+    calls = [Call("exec_command", start), Call("write_stdin", {"session_id": 0, **look})]
+    if name == CODE:
+        wait = json.dumps(look)[1:-1]
+        programs = (
+            f"await tools.exec_command({json.dumps(start)})",
+            f"await tools.write_stdin({{session_id: SESSION, {wait}}})",
+        )
+        calls = [CodeTools().code(f"text(JSON.stringify({program}));") for program in programs]
+    steps = (Step(text="Starting.", calls=(calls[0],)), Step(text="Waiting.", calls=(calls[1],)), Step(text="Done."))
     with opened(name, lambda workdir, variant: [Script("late", steps)], kind=Polling) as stage:
         stage.agent.run("[[script:late]] Do it.")
         stage.recorder.flush()

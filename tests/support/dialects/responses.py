@@ -1,6 +1,7 @@
 """The Responses API over HTTP and in the messages of a WebSocket (platform.openai.com/docs/api-reference/responses).
 
-Codex offers the tools of its newer models in an input item (`additional_tools`), in namespaces.
+Codex offers the tools of its newer models in an input item (`additional_tools`), in namespaces; others only in the
+result of a search for tools (`tool_search_output`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from tests.support.dialects.openai import error as error
 
 Json = dict[str, Any]
 
-_CALLS = ("function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call")
+_CALLS = (
+    *("function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call"),
+    "tool_search_call",
+)
 
 
 def claims(method: str, path: str) -> bool:
@@ -38,7 +42,7 @@ def tools(request: Json) -> list[Json]:
     """Those of the request and of its input items, out of their namespaces, each with its `namespace`."""
     given = list(request.get("tools") or [])
     for item in items(request):
-        if item.get("type") == "additional_tools":
+        if item.get("type") in ("additional_tools", "tool_search_output"):
             given += item.get("tools") or []
     flat: list[Json] = []
     for tool in given:
@@ -84,7 +88,7 @@ def _use(item: Json) -> Json:
     elif item["type"] == "custom_tool_call":
         given = {"input": item["input"]}
     else:
-        given = item.get("action") or item["operation"]
+        given = item.get("action") or item.get("arguments") or item["operation"]
     name = item.get("name") or item["type"].removesuffix("_call")
     return {"type": "tool_use", "id": item["call_id"], "name": name, "input": given}
 
@@ -139,6 +143,9 @@ def _call(call_id: str, call: Call, offered: Json) -> Json:
     if offered.get("type") == "apply_patch":
         del common["name"]
         return {"id": _id("apc"), "type": "apply_patch_call", **common, "operation": call.input}
+    if offered.get("type") == "tool_search":
+        del common["name"]
+        return {"id": _id("tsc"), "type": "tool_search_call", **common, "execution": "client", "arguments": call.input}
     arguments = json.dumps(call.input, ensure_ascii=False)
     return {"id": _id("fc"), "type": "function_call", **common, "arguments": arguments}
 
