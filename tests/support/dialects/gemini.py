@@ -53,9 +53,10 @@ def _message(content: Json) -> Json:
 def _result(result: Json) -> Json:
     said = result.get("response") or {}
     names = ("output", "content", "error", "result", "return_value")  # the last one: Pydantic AI
-    text = next((said[name] for name in names if name in said), json.dumps(said))
+    found = next((said[name] for name in names if name in said), said)
+    text = found if isinstance(found, str) else json.dumps(found)
     is_error = {"is_error": True} if "error" in said else {}
-    return {"type": "tool_result", "tool_use_id": result.get("id") or "", "content": str(text), **is_error}
+    return {"type": "tool_result", "tool_use_id": result.get("id") or "", "content": text, **is_error}
 
 
 def compose(request: Json, script: Script, number: int, step: Step) -> Json:
