@@ -7,23 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
 
+from ocproxy.digest import digest as digest
+from ocproxy.work import AvailableAgent, PendingChange, Worktree
+
 Json = Any
 Certainty = Literal["exact", "inferred"]
-
-
-def digest(*parts: str) -> str:
-    """A stable 20-digit hexadecimal id over `parts` (80 bits; parts are length-prefixed, so ("a","b") != ("ab",""))."""
-    state = blake2b(digest_size=10)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        state.update(len(data).to_bytes(8, "big"))
-        state.update(data)
-    return state.hexdigest()
 
 
 # Begins the id of a call that its protocol need not name: it tells the calls of one message apart, no more, and comes
@@ -398,3 +390,6 @@ class Batch(msgspec.Struct):
     gaps: list[GapRow] = msgspec.field(default_factory=list)
     positions: list[IngestPosition] = msgspec.field(default_factory=list)
     turns: list[IngestTurn] = msgspec.field(default_factory=list)
+    pending_changes: list[PendingChange] = msgspec.field(default_factory=list)
+    worktrees: list[Worktree] = msgspec.field(default_factory=list)
+    available_agents: list[AvailableAgent] = msgspec.field(default_factory=list)

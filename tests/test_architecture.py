@@ -23,7 +23,8 @@ FLOORS: list[set[str]] = [
     {"ingest", "query", "relay"},
     {"store", "sessions", "files", "agents", "protocols", "journal", "pricing"},
     {"model", "exchange", "registry", "config"},
-    {"errors"},
+    {"work"},
+    {"errors", "digest"},
 ]
 # Side by side on one floor, and still allowed: derivation reads the agents' catalogues, and the service of the store
 # tells file events of parts.

@@ -128,6 +128,13 @@ class News(msgspec.Struct, frozen=True):
     certainty: Certainty = "exact"
 
 
+class Checkout(msgspec.Struct, frozen=True):
+    """What a call tells of the repository in its working folder."""
+
+    branch: str | None = None
+    commit: str | None = None  # hexadecimal
+
+
 class Flattened(msgspec.Struct, frozen=True):
     """A conversation that a request holds as one text instead of as messages, since it is to be made shorter."""
 
@@ -146,6 +153,10 @@ class Agent(Shape):
 
     def identity(self, facts: CallFacts) -> Identity:
         """What the call says of its session."""
+        ...
+
+    def checkout(self, facts: CallFacts) -> Checkout:
+        """What the call says of the repository that it works in."""
         ...
 
     def kind(self, facts: CallFacts) -> CallKind:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ocproxy.agents import claude_news, claude_notebooks, claude_replace, claude_results, claude_tools
-from ocproxy.agents.base import Action, Answer, CallFacts, News, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Checkout, News, Replacement
 from ocproxy.agents.generic import Generic
 from ocproxy.model import CallKind, Identity, Message, ModelRequest, Part, Text, ToolResult, ToolUse
 
@@ -28,6 +28,8 @@ _WORKDIRS = (
     re.compile(r"^\s*(?:- )?Primary working directory: (.+?)(?: \(was (?:/|[A-Z]:).*\))?\s*$", re.M),
     re.compile(r"^\s*(?:- )?Working directory: (.+?)\s*$", re.M),
 )
+# "This is the git status at the start of the conversation. …", an empty line, and this.
+_BRANCH = re.compile(r"git status at the start of the conversation\..{0,500}?^Current branch: (\S+)\s*$", re.M | re.S)
 _USER_AGENT = re.compile(r"\bclaude-cli/(\d[\w.+-]*)")
 _OLD_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{36})\Z")  # before user_id became JSON
 _SUMMARY = ("CRITICAL: Respond with TEXT ONLY", "Your task is to create a detailed summary of ")
@@ -53,6 +55,13 @@ class ClaudeCode(Generic):
             version=version[1] if version else None,
         )
         return self.tagged(identity, facts.tags)
+
+    def checkout(self, facts: CallFacts) -> Checkout:
+        """The git status, in a reminder before the first answer or at the end of the system prompt (older versions)."""
+        for text in _surroundings(facts.request):
+            if found := _BRANCH.search(text):
+                return Checkout(branch=found[1])
+        return Checkout()
 
     def kind(self, facts: CallFacts) -> CallKind:
         request = facts.request
@@ -157,15 +166,23 @@ def _workdir(request: ModelRequest | None) -> str | None:
         live = context.get("live_cwd") if isinstance(context, dict) else None
         if isinstance(live, str) and live:
             return live
+    texts = _surroundings(request)
+    for pattern in _WORKDIRS:
+        for text in texts:
+            if found := pattern.search(text):
+                return found[1]
+    return None
+
+
+def _surroundings(request: ModelRequest | None) -> list[str]:
+    """What the program says of where it runs."""
+    if request is None:
+        return []
     texts = [_texts(message.parts) for message in reversed(request.messages) if message.role == "system"]
     beginning = takewhile(lambda message: message.role != "assistant", request.messages)
     texts += [_reminders(message) for message in beginning]
     texts.append(_texts(request.system))
-    for pattern in _WORKDIRS:
-        for text in (text for group in texts for text in group):
-            if found := pattern.search(text):
-                return found[1]
-    return None
+    return [text for group in texts for text in group]
 
 
 def _reminders(message: Message) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ocproxy.agents import codex_patch, codex_program, codex_results, codex_tools, mcp_files
-from ocproxy.agents.base import Action, Answer, CallFacts, CommandEnd, News, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Checkout, CommandEnd, News, Replacement
 from ocproxy.agents.generic import Generic, first_line
 from ocproxy.model import (
     CallKind,
@@ -36,6 +36,7 @@ _SPAWNED = "You are now a newly spawned child agent."
 _SUMMARY = "You are performing a CONTEXT CHECKPOINT COMPACTION"
 _TITLED = "\nUser prompt:\n"  # in front of the prompt that a title is asked for
 _TURN = "x-codex-turn-metadata"
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 class Codex(Generic):
@@ -69,6 +70,14 @@ class Codex(Generic):
             title=name if is_part and isinstance(name, str) else None,
         )
         return self.tagged(identity, facts.tags)
+
+    def checkout(self, facts: CallFacts) -> Checkout:
+        """The commit of the working folder, which the turn's metadata names where it is a repository."""
+        turn = _turn(_said(facts))
+        workspaces = turn.get("workspaces")
+        told = workspaces.get(_workdir(facts.request, turn)) if isinstance(workspaces, dict) else None
+        commit = told.get("latest_git_commit_hash") if isinstance(told, dict) else None
+        return Checkout(commit=commit) if isinstance(commit, str) and _COMMIT.fullmatch(commit) else Checkout()
 
     def kind(self, facts: CallFacts) -> CallKind:
         request = facts.request

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ocproxy.agents import editor_tools, mcp_files, openai_tools, patches, shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, News, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Checkout, Flattened, News, Replacement
 from ocproxy.agents.fields import (
     CONTENT,
     PATTERN,
@@ -120,6 +120,9 @@ class Generic:
         if tags.get("agent"):
             said["agent"] = tags["agent"]
         return msgspec.structs.replace(identity, **said)
+
+    def checkout(self, facts: CallFacts) -> Checkout:
+        return Checkout()
 
     def kind(self, facts: CallFacts) -> CallKind:
         request = facts.request

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ocproxy.agents import qwen_replace, shapes
-from ocproxy.agents.base import Action, Answer, CallFacts, Cell, CommandEnd, News, Replacement
+from ocproxy.agents.base import Action, Answer, CallFacts, Cell, Checkout, CommandEnd, News, Replacement
 from ocproxy.agents.by_user_agent import ByUserAgent
 from ocproxy.agents.generic import first_line
 from ocproxy.agents.shapes import Shape
@@ -33,6 +33,7 @@ from ocproxy.model import (
 
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.S)
 _WORKDIR = re.compile(r"^I'm currently working in the directory: ([^\n]+?)[ \t]*$", re.M)
+_BRANCH = re.compile(r"^Git snapshot at conversation start\..{0,500}?^git: Current branch: (\S+)\s*$", re.M | re.S)
 _FORK = re.compile(r"\A<fork-boilerplate>.*?</fork-boilerplate>\s*Directive: ", re.S)
 _FORK_AGREES = "Understood. Executing directive now."  # put into a fork's history as an answer
 _SEARCHES = ("glob", "grep_search", "list_directory")
@@ -112,6 +113,11 @@ class QwenCode(ByUserAgent):
         first = next((message for message in request.messages if message.role == "user"), None)
         found = _WORKDIR.search("\n".join(_REMINDER.findall(_text(first.parts)))) if first else None
         return found[1] if found else None
+
+    def checkout(self, facts: CallFacts) -> Checkout:
+        """The git snapshot in the system prompt."""
+        found = _BRANCH.search(_text(facts.request.system)) if facts.request else None
+        return Checkout(branch=found[1]) if found else Checkout()
 
     def kind(self, facts: CallFacts) -> CallKind:
         """Compaction keeps the tools of the session, and so does the extraction of memories, which takes several turns;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -23,6 +23,7 @@ from ocproxy.query.history import files_of
 from ocproxy.query.search import DEFAULT_LIMIT, search
 from ocproxy.query.search import Wanted as Search
 from ocproxy.store.base import Store
+from ocproxy.work import ChangeStatus, TaskState
 
 # Which status an error is answered with; the first that fits counts.
 _STATUSES: list[tuple[type[OcproxyError], int]] = [
@@ -63,6 +64,16 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
             raise ConfigError("no file is named", hint="give it as ?path=…")
         return _json(await blame(store, Blame([path], first, _number(request, "to") or first)))
 
+    async def changes(request: Request) -> Response:
+        session, status = request.query_params.get("session"), _choice(request, "status", ChangeStatus)
+        return _json(await query.pending_changes(store, session, status=status, limit=_limit(request)))
+
+    async def tasks(request: Request) -> Response:
+        return _json(await query.tasks(store, state=_choice(request, "state", TaskState), limit=_limit(request)))
+
+    async def inbox(request: Request) -> Response:
+        return _json(await query.inbox(store))
+
     async def facts(request: Request) -> Response:
         return _json(await status())
 
@@ -74,6 +85,9 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
         Route("/api/files", files),
         Route("/api/search", found),
         Route("/api/blame", blamed),
+        Route("/api/changes", changes),
+        Route("/api/tasks", tasks),
+        Route("/api/inbox", inbox),
     ]
     return _application(config, routes)
 
@@ -121,6 +135,14 @@ def _moment(request: Request, name: str) -> datetime | None:
     except ValueError:
         raise ConfigError(f"{name} is {text!r}", hint="give a time as 2026-11-28T09:30:00Z") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _choice(request: Request, name: str, values: Any) -> Any:
+    """The parameter `name`, which is one of the Literal `values`, or None."""
+    given = request.query_params.get(name)
+    if given is not None and given not in get_args(values):
+        raise ConfigError(f"{name} is {given!r}", hint=f"give one of {', '.join(get_args(values))}")
+    return given
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -26,7 +26,13 @@ SHORT_ID = 8
 _BETWEEN = 2  # cells between two columns
 _LEAST_WIDTH = 8  # of a column of free text on a narrow terminal: less says nothing
 
-STATUS_STYLES = {"applied": "green", "failed": "red", "rejected": "yellow", "requested": "cyan", "unknown": "dim"}
+STATUS_STYLES = {
+    **dict.fromkeys(("applied", "completed"), "green"),
+    **dict.fromkeys(("requested", "pending", "running"), "cyan"),
+    **dict.fromkeys(("rejected", "blocked"), "yellow"),
+    **dict.fromkeys(("unknown", "reverted", "cancelled"), "dim"),
+    "failed": "red",
+}
 
 
 def plain(text: str) -> str:

@@ -16,6 +16,7 @@ from ocproxy.ingest.interpret import Interpretation
 from ocproxy.ingest.rows import call_row, moment, prompt_row
 from ocproxy.ingest.strays import Strays
 from ocproxy.ingest.summaries import Summaries, claimed, given_to
+from ocproxy.ingest.surroundings import note_surroundings
 from ocproxy.ingest.uncommitted import Uncommitted
 from ocproxy.model import (
     Batch,
@@ -122,6 +123,8 @@ class Recorder:
         prompt = prompt_row(item)
         part.prompts += [prompt] if prompt else []
         part.calls.append(call_row(item, session, prompt, asked, said))
+        if session is not None:
+            note_surroundings(item, session.row, part.calls[-1], part)
         self._uncommitted.note(part)
         self._strays.note(part.calls)
         for name in Batch.__struct_fields__:

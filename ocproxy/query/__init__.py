@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -17,15 +17,20 @@ from ocproxy.agents.base import Agent
 from ocproxy.agents.catalog import agent_named
 from ocproxy.errors import Ambiguous, NotFound, StoreBusy
 from ocproxy.files.folding import ledger_of, part_of, parts_of
-from ocproxy.model import CallKind, CallRow, Json, Message, MessageRow, Opaque, SessionRow, Text
+from ocproxy.model import CallKind, CallRow, FileEvent, Json, Message, MessageRow, Opaque, SessionRow, Text
 from ocproxy.store import base as store_base
 from ocproxy.store.base import SLOT_SECONDS, SessionSummary, Spending, Store
+from ocproxy.work import AgentSession, AgentStatus, ChangeStatus, TaskState, Totals
 
 JsonObject = dict[str, Any]
 By = Literal["day", "model", "agent", "session", "workdir"]
 
 # A follower reads rows again that a database which is locked or away did not give.
 _AGAIN_SECONDS = 0.3
+
+# An agent that was heard of so lately is at work: between two calls stand the user's reading and typing, tools, and the
+# waits of tries after an error, which are shorter in most cases.
+_ACTIVE = timedelta(minutes=5)
 
 
 class SessionDiff(NamedTuple):
@@ -44,24 +49,29 @@ class Changes(NamedTuple):
 
 
 async def sessions(store: Store, *, limit: int | None = None) -> list[JsonObject]:
-    """All sessions with their totals, newest first."""
-    return [_session(summary) for summary in await store.summaries(limit=limit)]
+    """All sessions with their totals, newest first. For `status` see `show`."""
+    return await _sessions(store, await store.summaries(limit=limit))
 
 
 async def show(store: Store, session_id: str) -> JsonObject:
-    """One session whole: {session, messages, file_events, calls, subagents}, the subagents' own ones included.
+    """One session whole: {session, agents, messages, file_events, calls, subagents}, the subagents' own ones included.
 
+    `agents` are those that were heard in it, with their totals and `status`: `active` for minutes after the last call;
+    then `crashed` where the newest main call failed or broke off, else `idle`; `closed` where it was told that nothing
+    more comes. The session has the status of the one heard last, None where no call is recorded.
     A message also has `spoken`: its own text without what the agent's program attached to it and without tool results;
     None where nothing is left."""
     summary = await find_session(store, session_id)
     id = summary.row.id
     agent = agent_of(summary.row)
+    (session,) = await _sessions(store, [summary])
     return {
-        "session": _session(summary),
+        "session": session,
+        "agents": [_agent(agent) for agent in await store.agent_sessions([id])],
         "messages": [{**_message(row), "spoken": _spoken(row, agent)} for row in await store.messages(id)],
         "file_events": [as_json(row) for row in await store.file_events(id)],
         "calls": [as_json(row) for row in await store.calls(id)],
-        "subagents": [_session(child) for child in await _descendants(store, id)],
+        "subagents": await _sessions(store, await _descendants(store, id)),
     }
 
 
@@ -81,6 +91,35 @@ async def files(store: Store, session_id: str | None = None) -> list[JsonObject]
     """File events of one session, or of all, in the order of the calls."""
     id = (await find_session(store, session_id)).row.id if session_id is not None else None
     return [as_json(row) for row in await store.file_events(id)]
+
+
+async def pending_changes(
+    store: Store, session_id: str | None = None, *, status: ChangeStatus | None = None, limit: int | None = None
+) -> list[JsonObject]:
+    """Changes of files of one session, or of all, oldest first; with `limit` the newest ones.
+
+    Beside the row: `tool_name`, `event_status`, `certainty` and `note` of the file event that it comes from."""
+    id = (await find_session(store, session_id)).row.id if session_id is not None else None
+    found = await store.pending_changes(id, status=status, limit=limit)
+    events = await store.rows_of("file_event", [change.file_event_id for change in found])
+    return [{**as_json(change), **_origin(events.get(change.file_event_id))} for change in found]
+
+
+def _origin(event: FileEvent | None) -> JsonObject:
+    if event is None:
+        return dict.fromkeys(("tool_name", "event_status", "certainty", "note"))
+    told = {"tool_name": event.tool_name, "event_status": event.status.value}
+    return {**told, "certainty": event.certainty, "note": event.note}
+
+
+async def tasks(store: Store, *, state: TaskState | None = None, limit: int | None = None) -> list[JsonObject]:
+    """Runs with their totals, newest first."""
+    return [_totals(task) for task in await store.tasks(state=state, limit=limit)]
+
+
+async def inbox(store: Store) -> list[JsonObject]:
+    """The runs that need a person, and why; those that wait longest first."""
+    return [as_json(item) for item in await store.inbox()]
 
 
 async def calls(store: Store, session_id: str | None = None, *, limit: int | None = None) -> list[JsonObject]:
@@ -213,6 +252,37 @@ def _spoken(row: MessageRow, agent: Agent) -> str | None:
         return None
     texts = [agent.spoken(part.text) for part in parts if isinstance(part, Text)]
     return "\n".join(text for text in texts if text) or None
+
+
+async def _sessions(store: Store, summaries: Sequence[SessionSummary]) -> list[JsonObject]:
+    agents: dict[str, list[AgentSession]] = {}
+    for agent in await store.agent_sessions([summary.row.id for summary in summaries]):
+        agents.setdefault(agent.session_id, []).append(agent)
+    return [{**_session(summary), "status": _last_status(agents.get(summary.row.id, ()))} for summary in summaries]
+
+
+def _last_status(agents: Sequence[AgentSession]) -> AgentStatus | None:
+    heard = [agent for agent in agents if agent.last_call_at is not None]
+    return _status(max(heard, key=lambda agent: (agent.last_call_at, agent.agent))) if heard else None
+
+
+def _agent(agent: AgentSession) -> JsonObject:
+    return {**_totals(agent), "status": _status(agent)}
+
+
+def _status(agent: AgentSession) -> AgentStatus:
+    """What the record knows of the last call, and how long ago that was."""
+    if agent.status == "closed":
+        return "closed"
+    if agent.last_call_at is not None and datetime.now(UTC) - agent.last_call_at < _ACTIVE:
+        return "active"
+    return "idle" if agent.status == "active" else agent.status
+
+
+def _totals(row: Totals) -> JsonObject:
+    fields = as_json(row)
+    cost = fields.pop("cost")
+    return {**fields, "cost_usd": _dollars(cost if row.priced_calls else None)}
 
 
 def _session(summary: SessionSummary) -> JsonObject:

@@ -31,6 +31,7 @@ from ocproxy.model import (
     SessionRow,
 )
 from ocproxy.store.terms import Term
+from ocproxy.work import AgentSession, AvailableAgent, ChangeStatus, InboxItem, PendingChange, Task, TaskState, Worktree
 
 Result = TypeVar("Result")
 Bell = Callable[[], Awaitable[None]]  # returns when it has rung, and some seconds later at most
@@ -161,7 +162,8 @@ class Store(Shape):
 
         Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored, but a call
         may get a session later; sessions keep a title and widen their times; file events take the new status, diff and
-        outcome.
+        outcome, and pending changes with them, unless they were reverted. What is known of agents in sessions and of
+        runs is brought up to date with it (`store.accounts`).
 
         `after` are the counts of commits of all journals but the batch's own (`IngestTurn.commits`) when what the batch
         rests on was read. Raises StoreMoved, and stores nothing, when one of them has stored calls since.
@@ -198,8 +200,8 @@ class Store(Shape):
         """In the order in which they were stored."""
         ...
 
-    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
-        """Of one session, or all, in the order of the calls."""
+    async def file_events(self, session_id: str | None = None, *, path: str | None = None) -> list[FileEvent]:
+        """Of one session, or all, in the order of the calls; of the file `path` alone, as the agent wrote it."""
         ...
 
     async def events_of_files(self, part: str) -> list[str]:
@@ -236,7 +238,38 @@ class Store(Shape):
         ...
 
     async def set_costs(self, costs: Sequence[CallCost]) -> None:
-        """Give stored calls other costs, in one transaction."""
+        """Give stored calls other costs, and the sums over them, in one transaction."""
+        ...
+
+    async def agent_sessions(self, session_ids: Sequence[str] | None = None) -> list[AgentSession]:
+        """The agents in these sessions, or in all, in the order of the ids."""
+        ...
+
+    async def pending_changes(
+        self,
+        session_id: str | None = None,
+        *,
+        task_id: str | None = None,
+        status: ChangeStatus | None = None,
+        limit: int | None = None,
+    ) -> list[PendingChange]:
+        """Of one session, of one run, or all, oldest first; with `limit` the newest ones."""
+        ...
+
+    async def tasks(self, *, state: TaskState | None = None, limit: int | None = None) -> list[Task]:
+        """Newest first."""
+        ...
+
+    async def inbox(self) -> list[InboxItem]:
+        """The tasks that need a person, those that wait longest first."""
+        ...
+
+    async def worktrees(self) -> list[Worktree]:
+        """Those in which something was done last, last."""
+        ...
+
+    async def available_agents(self) -> list[AvailableAgent]:
+        """By name."""
         ...
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+
+from ocproxy.work import AgentStatus, ChangeStatus, Operation, TaskState, WorktreeStatus, clean
 
 METADATA = sa.MetaData()
 
@@ -44,12 +46,6 @@ class Words(sa.types.TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
         return clean(value) if value is not None else None
-
-
-def clean(text: str) -> str:
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
 # A longer value does not fit into an index of PostgreSQL (2704 bytes) with what stands beside it there.
@@ -168,6 +164,8 @@ FILE_EVENTS = sa.Table(
     sa.Column("updated_at", Moment()),
     sa.Index("ix_opencode_file_events_session_ordinal", "session_id", "ordinal"),
     sa.Index("ix_opencode_file_events_created_at", "created_at"),
+    # A path may have any length, and only such an index of PostgreSQL takes it.
+    sa.Index("ix_opencode_file_events_file_path", "file_path", postgresql_using="hash"),
 )
 
 PROMPTS = sa.Table(
@@ -187,6 +185,7 @@ TOOL_USES = sa.Table(
     _text("name"),
     _text("delegated", optional=True),
     sa.Index("ix_tool_uses_tool_use_id", "tool_use_id"),
+    sa.Index("ix_tool_uses_message_id", "message_id"),
     sa.Index("ix_tool_uses_delegated", "delegated"),
 )
 
@@ -259,4 +258,126 @@ TURNS = sa.Table(
     sa.Column("journal", Words(), primary_key=True),
     *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("told_ns", "beat_ns", "commits")],
     *[sa.Column(name, sa.Boolean(), nullable=False) for name in ("is_waiting", "is_away")],
+)
+
+# --- the work itself: kept by `store.accounts` and by what the ingest tells, and by programs that start agents
+
+
+def _key(column: str, target: str, rule: str, table: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint([column], [f"{target}.id"], name=f"fk_{table}_{column}", ondelete=rule)
+
+
+def _one_of(column: str, table: str, values: Any) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in get_args(values))
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"ck_{table}_{column}")
+
+
+def _totals() -> list[sa.Column[Any]]:
+    counted = ["calls", *[f"{name}_tokens" for name in _TOKENS], "cost", "priced_calls", "unpriced_calls"]
+    moments: list[sa.Column[Any]] = [sa.Column(name, Moment()) for name in ("started_at", "last_call_at", "turn_at")]
+    return [
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in counted],
+        *moments,
+        sa.Column("turn_call_id", Words()),
+    ]
+
+
+AGENT_SESSIONS = sa.Table(
+    "agent_sessions",
+    METADATA,
+    sa.Column("session_id", Words(), primary_key=True),
+    sa.Column("agent", Key(), primary_key=True),
+    *[_text(name, optional=True) for name in ("backend", "config_hash")],
+    _text("status"),
+    *_totals(),
+    sa.Column("closed_at", Moment()),
+    _key("session_id", "opencode_sessions", "CASCADE", "agent_sessions"),
+    _one_of("status", "agent_sessions", AgentStatus),
+)
+
+WORKTREES = sa.Table(
+    "worktrees",
+    METADATA,
+    sa.Column("id", Words(), primary_key=True),
+    sa.Column("path", Key(), nullable=False),
+    *[_text(name) for name in ("slug", "machine", "status")],
+    *[_text(name, optional=True) for name in ("branch", "base_commit")],
+    sa.Column("created_at", Moment(), nullable=False),
+    sa.Column("last_seen_at", Moment(), nullable=False),
+    sa.Column("archived_at", Moment()),
+    _one_of("status", "worktrees", WorktreeStatus),
+    sa.Index(
+        "uq_worktrees_active_path", "path", "machine", unique=True,
+        sqlite_where=sa.text("status = 'active'"), postgresql_where=sa.text("status = 'active'"),
+    ),
+)  # fmt: skip
+
+TASKS = sa.Table(
+    "tasks",
+    METADATA,
+    sa.Column("id", Words(), primary_key=True),
+    *[_text(name, optional=True) for name in ("run", "parent_id", "session_id", "worktree_id", "reason", "title")],
+    *[_text(name, optional=True) for name in ("input", "output_summary", "agent", "model", "execution_path", "mode")],
+    *[_text(name, optional=True) for name in ("thinking", "arena_id")],
+    _text("state"),
+    sa.Column("is_launched", sa.Boolean(), nullable=False),
+    sa.Column("features", Notes(none_as_null=True)),
+    sa.Column("exit_code", _LONG),
+    sa.Column("cost_tokens", sa.BigInteger(), nullable=False),
+    *_totals(),
+    sa.Column("created_at", Moment(), nullable=False),
+    sa.Column("updated_at", Moment(), nullable=False),
+    sa.Column("ended_at", Moment()),
+    _key("parent_id", "tasks", "SET NULL", "tasks"),
+    _key("session_id", "opencode_sessions", "SET NULL", "tasks"),
+    _key("worktree_id", "worktrees", "SET NULL", "tasks"),
+    _one_of("state", "tasks", TaskState),
+    sa.Index("ix_tasks_created_at", "created_at"),
+    sa.Index("ix_tasks_state_created", "state", "created_at"),
+    sa.Index("ix_tasks_session_id", "session_id"),
+    sa.Index("ix_tasks_parent_id", "parent_id"),
+    sa.Index("ix_tasks_arena_id", "arena_id"),
+)
+
+PENDING_CHANGES = sa.Table(
+    "pending_changes",
+    METADATA,
+    sa.Column("id", Words(), primary_key=True),
+    *[_text(name) for name in ("session_id", "file_event_id", "path", "operation", "status", "agent")],
+    *[_text(name, optional=True) for name in ("task_id", "destination", "diff")],
+    sa.Column("ordinal", sa.Integer(), nullable=False),
+    sa.Column("created_at", Moment(), nullable=False),
+    sa.Column("updated_at", Moment(), nullable=False),
+    _key("session_id", "opencode_sessions", "CASCADE", "pending_changes"),
+    _key("file_event_id", "opencode_file_events", "CASCADE", "pending_changes"),
+    _key("task_id", "tasks", "SET NULL", "pending_changes"),
+    _one_of("operation", "pending_changes", Operation),
+    _one_of("status", "pending_changes", ChangeStatus),
+    sa.Index("ix_pending_changes_session_ordinal", "session_id", "ordinal"),
+    sa.Index("ix_pending_changes_created_at", "created_at"),
+    sa.Index("ix_pending_changes_status_created", "status", "created_at"),
+    sa.Index("ix_pending_changes_file_event_id", "file_event_id"),
+    sa.Index("ix_pending_changes_task_id", "task_id"),
+)
+
+AVAILABLE_AGENTS = sa.Table(
+    "available_agents",
+    METADATA,
+    sa.Column("name", Key(), primary_key=True),
+    sa.Column("machine", Key(), primary_key=True),
+    *[_text(name, optional=True) for name in ("label", "version", "transport", "install_path")],
+    sa.Column("models", Notes(), nullable=False),
+    sa.Column("commands", Notes(none_as_null=True)),
+    sa.Column("supports_mcp_client", sa.Boolean()),
+    *[sa.Column(name, Moment()) for name in ("first_seen_at", "last_seen_at", "last_probed_at")],
+)
+
+# A view, so it is no table of METADATA: migrations make it by hand.
+HUMAN_INBOX = sa.table(
+    "human_inbox",
+    *[
+        sa.column(name, Words())
+        for name in ("task_id", "state", "reason", "run", "title", "agent", "model", "session_id")
+    ],
+    sa.column("since", Moment()),
 )

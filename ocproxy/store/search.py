@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ocproxy.store import schema
 from ocproxy.store.base import Hit, Scope
 from ocproxy.store.terms import Term, is_cased
+from ocproxy.work import clean
 
 # Longer words are looked for by their beginning: databases bound their patterns (SQLite at 50,000 bytes).
 _PATTERN_CHARACTERS = 200
@@ -98,7 +99,7 @@ class Searching:
     async def events_of_files(self, part: str) -> list[str]:
         where: sa.ColumnElement[bool] = _EVENT.file_path.is_not(None) | _EVENT.destination.is_not(None)
         if part:
-            term = Term((schema.clean(part),))
+            term = Term((clean(part),))
             where = self._holds(_EVENT.file_path, term) | self._holds(_EVENT.destination, term)
             where &= (await self._narrow(_EVENTS, [term]))[0]
         in_order = (_EVENT.created_at, _EVENT.session_id, sa.func.coalesce(_EVENT.ordinal, 0))
@@ -116,7 +117,7 @@ class Searching:
         seen: set[str] = set()
         for where in wheres:
             async for ids in self._pages(sa.select(table.id).where(*where).order_by(*newest_first)):
-                for hit in await self._rows(source, [id for id in ids if id not in seen]):
+                for hit in await self._hits(source, [id for id in ids if id not in seen]):
                     if all(term.is_in(hit.text) for term in terms):
                         yield hit
                 seen.update(ids)  # rows that come in meanwhile push others behind the offset
@@ -130,7 +131,7 @@ class Searching:
                 return
             offset, limit = offset + len(ids), min(limit * _MORE, _MOST_ROWS)
 
-    async def _rows(self, source: _Source, ids: Sequence[str]) -> list[Hit]:
+    async def _hits(self, source: _Source, ids: Sequence[str]) -> list[Hit]:
         """In the order of the ids."""
         found: dict[str, Hit] = {}
         columns = [source.table.c[name] for name in _COLUMNS[source.what]]

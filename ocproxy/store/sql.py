@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from ocproxy.model import (
     SessionRow,
 )
 from ocproxy.store import costs, schema
+from ocproxy.store.accounts import Accounts
 from ocproxy.store.base import (
     Bell,
     CallCost,
@@ -38,11 +39,12 @@ from ocproxy.store.base import (
     UsageBy,
 )
 from ocproxy.store.costs import set_costs
+from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
+from ocproxy.store.sightings import Sightings
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
-
-Row = TypeVar("Row", bound=msgspec.Struct)
+from ocproxy.store.worklist import Worklist
 
 # How many ids go into one IN (…): far below every database's limit on parameters (SQLite before 3.32: 999).
 _IDS_AT_ONCE = 500
@@ -62,7 +64,7 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 }
 
 
-class SqlStore(Searching):
+class SqlStore(Searching, Worklist):
     """A `Store` over an async engine."""
 
     is_shared = False
@@ -116,8 +118,12 @@ class SqlStore(Searching):
                 await self.begin_writing(connection)
             if after is not None:
                 await self._require_unmoved(connection, batch, after)
+            accounts, sightings = Accounts(connection, self.insert, batch), Sightings(connection, self.insert, batch)
+            await accounts.begin()
             for table, rows, updates in upserts(batch):
-                await connection.execute(self._statement(table, updates), [_to_dict(row) for row in rows])
+                await connection.execute(self._statement(table, updates), [to_dict(row) for row in rows])
+            await sightings.store()
+            await accounts.settle()
             if noted:
                 await self._note_changes(connection, noted)
 
@@ -180,7 +186,7 @@ class SqlStore(Searching):
         rows = await self._all(query.order_by(part.c.updated_at.desc(), part.c.id))
         return [
             SessionSummary(
-                _from_row(row, SessionRow), row["n_calls"] or 0, row["n_messages"] or 0, row["n_events"] or 0,
+                from_row(row, SessionRow), row["n_calls"] or 0, row["n_messages"] or 0, row["n_events"] or 0,
                 {name: int(row[name] or 0) for name in _TOKENS},
                 None if row["cost"] is None else int(row["cost"]), int(row["unpriced"] or 0),
             )
@@ -202,21 +208,23 @@ class SqlStore(Searching):
     async def messages(self, session_id: str) -> list[MessageRow]:
         table = schema.MESSAGES
         query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.seq, table.c.created_at)
-        return [_from_row(row, MessageRow) for row in await self._all(query)]
+        return [from_row(row, MessageRow) for row in await self._all(query)]
 
-    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
+    async def file_events(self, session_id: str | None = None, *, path: str | None = None) -> list[FileEvent]:
         table = schema.FILE_EVENTS
         query = sa.select(table).order_by(table.c.created_at, table.c.session_id, table.c.ordinal)
         if session_id is not None:
             query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.ordinal)
-        return [_from_row(row, FileEvent) for row in await self._all(query)]
+        if path is not None:
+            query = query.where(table.c.file_path == path)
+        return [from_row(row, FileEvent) for row in await self._all(query)]
 
     async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:
         table = schema.CALLS
         query = sa.select(table).order_by(table.c.started_at.desc(), table.c.id.desc()).limit(limit)
         if session_id is not None:
             query = query.where(table.c.session_id == session_id)
-        return [_from_row(row, CallRow) for row in reversed(await self._all(query))]
+        return [from_row(row, CallRow) for row in reversed(await self._all(query))]
 
     async def spending(
         self, by: UsageBy | None, since: datetime | None = None, until: datetime | None = None
@@ -229,43 +237,50 @@ class SqlStore(Searching):
     async def calls_to_price(
         self, after: str, *, since: datetime | None = None, model: str | None = None, limit: int
     ) -> list[CallRow]:
-        return [_from_row(row, CallRow) for row in await self._all(costs.to_price(after, since, model, limit))]
+        return [from_row(row, CallRow) for row in await self._all(costs.to_price(after, since, model, limit))]
 
     async def set_costs(self, costs: Sequence[CallCost]) -> None:
         if costs:
-            await undisturbed(self._execute(*set_costs(costs)))
+            await undisturbed(self._set_costs(costs))
+
+    async def _set_costs(self, costs: Sequence[CallCost]) -> None:
+        async with self._connect(writes=True) as connection:
+            await self.begin_writing(connection)
+            await Accounts(connection, self.insert, Batch()).reprice(costs)
+            statement, rows = set_costs(costs)
+            await connection.execute(statement, rows)
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
         table = schema.CALLS
         query = sa.select(table).where(table.c.reply_id == reply_id).order_by(table.c.started_at, table.c.id)
-        return [_from_row(row, CallRow) for row in await self._all(query)]
+        return [from_row(row, CallRow) for row in await self._all(query)]
 
     async def calls_of_summaries(self, keys: Sequence[str], agent: str, run: str | None) -> list[CallRow]:
         table = schema.CALLS
         query = sa.select(table).where(table.c.agent_name == agent, table.c.run.is_not_distinct_from(run))
         rows = await self._by_ids(query, table.c.summary_key, keys)
-        return sorted((_from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
+        return sorted((from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
 
     async def prompt(self, hash: str) -> PromptRow | None:
         rows = await self._all(sa.select(schema.PROMPTS).where(schema.PROMPTS.c.hash == hash))
-        return _from_row(rows[0], PromptRow) if rows else None
+        return from_row(rows[0], PromptRow) if rows else None
 
     async def gaps(self) -> list[GapRow]:
         query = sa.select(schema.GAPS).order_by(schema.GAPS.c.created_at, schema.GAPS.c.id)
-        return [_from_row(row, GapRow) for row in await self._all(query)]
+        return [from_row(row, GapRow) for row in await self._all(query)]
 
     async def positions(self) -> dict[str, IngestPosition]:
-        return {row["journal"]: _from_row(row, IngestPosition) for row in await self._all(sa.select(schema.POSITIONS))}
+        return {row["journal"]: from_row(row, IngestPosition) for row in await self._all(sa.select(schema.POSITIONS))}
 
     async def turns(self) -> dict[str, IngestTurn]:
-        return {row["journal"]: _from_row(row, IngestTurn) for row in await self._all(sa.select(schema.TURNS))}
+        return {row["journal"]: from_row(row, IngestTurn) for row in await self._all(sa.select(schema.TURNS))}
 
     async def ends(self, ids: Sequence[str]) -> dict[str, tuple[SessionRow, int]]:
         session, message = schema.SESSIONS, schema.MESSAGES.c
         last = sa.select(sa.func.max(message.seq)).where(message.session_id == session.c.id).scalar_subquery()
         rows = await self._by_ids(sa.select(session, last.label("last_seq")), session.c.id, ids)
         return {
-            row["id"]: (_from_row(row, SessionRow), -1 if row["last_seq"] is None else row["last_seq"]) for row in rows
+            row["id"]: (from_row(row, SessionRow), -1 if row["last_seq"] is None else row["last_seq"]) for row in rows
         }
 
     async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
@@ -284,13 +299,13 @@ class SqlStore(Searching):
     async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
         table = schema.SESSIONS
         same = table.c.prompt == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
-        return [_from_row(row, SessionRow) for row in await self._all(sa.select(table).where(*same))]
+        return [from_row(row, SessionRow) for row in await self._all(sa.select(table).where(*same))]
 
     async def calls_about(self, prompt: str, agent: str, run: str | None) -> list[CallRow]:
         table = schema.CALLS
         same = table.c.about == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
         query = sa.select(table).where(*same, table.c.session_id.is_(None)).order_by(table.c.started_at, table.c.id)
-        return [_from_row(row, CallRow) for row in await self._all(query)]
+        return [from_row(row, CallRow) for row in await self._all(query)]
 
     async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:
         use, session, message = schema.TOOL_USES.c, schema.SESSIONS.c, schema.MESSAGES.c
@@ -344,7 +359,7 @@ class SqlStore(Searching):
 
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
         table, kind = _KINDS[what]
-        return {row["id"]: _from_row(row, kind) for row in await self._by_ids(sa.select(table), table.c.id, ids)}
+        return {row["id"]: from_row(row, kind) for row in await self._by_ids(sa.select(table), table.c.id, ids)}
 
     # --- statements
 
@@ -377,22 +392,3 @@ class SqlStore(Searching):
             if (ours := self.translate(error)) is None:
                 raise
             raise ours from None
-
-
-def _to_dict(row: msgspec.Struct) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__struct_fields__}
-
-
-def _from_row(row: sa.RowMapping, kind: type[Row]) -> Row:
-    """A row as its struct. Where code that knows only the seed columns left NULL, ours have their empty value."""
-    values = {name: row[name] for name in kind.__struct_fields__}
-    if kind in _SEED_EMPTY:
-        empty = _SEED_EMPTY[kind] | ({"updated_at": row["created_at"]} if kind is FileEvent else {})
-        values |= {name: value for name, value in empty.items() if values[name] is None}
-    return msgspec.convert(values, kind, strict=False)
-
-
-_SEED_EMPTY: dict[type[msgspec.Struct], dict[str, Any]] = {
-    MessageRow: {"key": "", "history": "", "depth": 0, "seq": 0, "call_id": ""},
-    FileEvent: {"tool_use_id": "", "tool_name": "", "ordinal": 0, "status": "unknown", "certainty": "exact"},
-}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ocproxy.store.schema import clean
+from ocproxy.work import clean
 
 # A quote opens a phrase only where a word begins, and closes it only where one ends: print("a b") is code.
 _TERM = re.compile(r'(?<!\S)"([^"]*)"(?!\S)|(\S+)')

@@ -22,13 +22,14 @@ class Upsert(NamedTuple):
 
 
 def upserts(batch: Batch) -> list[Upsert]:
-    """In an order that satisfies the foreign keys."""
+    """In an order that satisfies the foreign keys. Rows of runs are there before (`store.accounts`)."""
     found = [
         Upsert(schema.PROMPTS, batch.prompts, {}),
         Upsert(schema.SESSIONS, batch.sessions, _session_updates()),
         Upsert(schema.MESSAGES, batch.messages, _message_updates()),
         Upsert(schema.TOOL_USES, batch.tool_uses, {}),
         Upsert(schema.FILE_EVENTS, batch.file_events, _event_updates()),
+        Upsert(schema.PENDING_CHANGES, batch.pending_changes, _change_updates()),
         Upsert(schema.CALLS, batch.calls, _call_updates()),
         Upsert(schema.GAPS, batch.gaps, {}),
         Upsert(schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
@@ -69,6 +70,14 @@ def _event_updates() -> dict[str, Update]:
     outcome = ("status", "certainty", "diff", "exit_code", "output_bytes", "note", "updated_at", "destination")
     named = {name: _first_known(event[name]) for name in ("tool_use_id", "tool_name", "ordinal")}
     return {**named, **{name: _taken(name) for name in outcome}}
+
+
+def _change_updates() -> dict[str, Update]:
+    change = schema.PENDING_CHANGES.c
+    told = {name: _taken(name) for name in ("diff", "destination", "updated_at")}
+    # What a person took back stays so, however often the journal tells that it was made.
+    status: Update = lambda new: sa.case((change.status == "reverted", change.status), else_=new.status)  # noqa: E731
+    return {**told, "status": status, "task_id": _first_known(change.task_id)}
 
 
 def _call_updates() -> dict[str, Update]:

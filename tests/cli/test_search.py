@@ -65,5 +65,5 @@ def test_an_older_database_is_upgraded_and_searched(tmp_path: Path) -> None:
     asyncio.run(rows.fill(tmp_path / "data"))
     answers = Answers(tmp_path / "data")
     before = answers.ask("search", "owned")
-    answers.run("db", "downgrade", "20261128_add_replicas")
+    answers.run("db", "downgrade", "20261130_add_seed_changes")
     assert answers.ask("search", "owned") == before and before["hits"] and before["indexed"]

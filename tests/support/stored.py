@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from ocproxy.store.base import Store
+from ocproxy.store.schema import METADATA
+
+# These tell how the rows came, which may differ: how far journals are read, whose turn it is, the feed of changes.
+_OF_THE_WAY = {"ingest_positions", "ingest_turns", "changes"}
 
 
 async def rows(store: Store) -> dict[str, Any]:
-    """Everything that is stored, but for the positions."""
+    """Everything that is stored, in `tables` as the database has it: all tables but those of how it came."""
     sessions = await store.summaries()
     return {
         "sessions": [summary.row for summary in sessions],
@@ -16,4 +22,17 @@ async def rows(store: Store) -> dict[str, Any]:
         "file_events": await store.file_events(),
         "calls": await store.calls(),
         "gaps": await store.gaps(),
+        "inbox": await store.inbox(),
+        "tables": await tables(store),
+    }
+
+
+async def tables(store: Any) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every table, those that a later version adds included, in the order of their keys."""
+    return {
+        table.name: [
+            dict(row.items()) for row in await store._all(sa.select(table).order_by(*table.primary_key.columns))
+        ]
+        for table in METADATA.sorted_tables
+        if table.name not in _OF_THE_WAY
     }

@@ -1,0 +1,120 @@
+"""What calls tell of folders and of agents' programs, put together with what is known of them.
+
+Both come with nearly every call and change rarely. So they are read, compared, and written only where something is new
+or a later time is to be noted, in the transaction that stores the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ocproxy.model import Batch
+from ocproxy.store import schema
+from ocproxy.store.rows import from_row, to_dict
+from ocproxy.work import AvailableAgent, Worktree, clean
+
+_tree, _agent = schema.WORKTREES.c, schema.AVAILABLE_AGENTS.c
+
+
+class Sightings:
+    """Those of one transaction."""
+
+    def __init__(self, connection: AsyncConnection, insert: Callable[[sa.Table], Any], batch: Batch) -> None:
+        self._connection = connection
+        self._insert = insert
+        self._batch = batch
+
+    async def store(self) -> None:
+        if self._batch.worktrees:
+            await self._store_worktrees(self._batch.worktrees)
+        if self._batch.available_agents:
+            await self._store_agents(self._batch.available_agents)
+
+    async def _store_worktrees(self, seen: Sequence[Worktree]) -> None:
+        """One that is archived stays so: whoever makes a folder there again says so with a row of its own."""
+        paths = {schema.shorten(one.path) for one in seen}
+        query = sa.select(schema.WORKTREES).where(_tree.path.in_(paths), _tree.status == "active", _tree.machine == "")
+        known = {row.path: row for row in await self._read(query, Worktree)}
+        new: dict[str, Worktree] = {}
+        for one in seen:
+            path = schema.shorten(one.path)
+            new[path] = _merged_worktree(new.get(path) or known.get(path), one)
+        made = [to_dict(row) for path, row in new.items() if path not in known]
+        if made:
+            await self._connection.execute(self._insert(schema.WORKTREES).on_conflict_do_nothing(), made)
+        names = ("branch", "base_commit", "created_at", "last_seen_at")
+        changed = [row for path, row in new.items() if path in known and row != known[path]]
+        await self._update(schema.WORKTREES, ("id",), names, changed)
+
+    async def _store_agents(self, seen: Sequence[AvailableAgent]) -> None:
+        names = {one.name for one in seen}
+        query = sa.select(schema.AVAILABLE_AGENTS).where(_agent.name.in_(names), _agent.machine == "")
+        known = {row.name: row for row in await self._read(query, AvailableAgent)}
+        new: dict[str, AvailableAgent] = {}
+        for one in seen:
+            one = msgspec.structs.replace(one, models=[clean(model) for model in one.models])
+            new[one.name] = _merged_agent(new.get(one.name) or known.get(one.name), one)
+        made = [to_dict(row) for name, row in new.items() if name not in known]
+        if made:
+            await self._connection.execute(self._insert(schema.AVAILABLE_AGENTS).on_conflict_do_nothing(), made)
+        told = ("label", "version", "transport", "models", "first_seen_at", "last_seen_at")
+        changed = [row for name, row in new.items() if name in known and row != known[name]]
+        await self._update(schema.AVAILABLE_AGENTS, ("name", "machine"), told, changed)
+
+    async def _read(self, query: sa.Select[Any], kind: type[Any]) -> list[Any]:
+        return [from_row(row, kind) for row in (await self._connection.execute(query)).mappings()]
+
+    async def _update(
+        self, table: sa.Table, keys: Sequence[str], names: Sequence[str], rows: Sequence[msgspec.Struct]
+    ) -> None:
+        if rows:
+            same = [table.c[name] == sa.bindparam(f"new_{name}") for name in keys]
+            values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+            given = [{f"new_{name}": getattr(row, name) for name in (*keys, *names)} for row in rows]
+            await self._connection.execute(sa.update(table).where(*same).values(values), given)
+
+
+def _merged_worktree(before: Worktree | None, now: Worktree) -> Worktree:
+    """The branch is the one told last, the commit the one told first: that of a checkout when work in it began."""
+    if before is None:
+        return now
+    older, newer = (before, now) if now.last_seen_at >= before.last_seen_at else (now, before)
+    return msgspec.structs.replace(
+        before,
+        branch=newer.branch or older.branch,
+        base_commit=older.base_commit or newer.base_commit,
+        created_at=min(before.created_at, now.created_at),
+        last_seen_at=newer.last_seen_at,
+    )
+
+
+def _merged_agent(before: AvailableAgent | None, now: AvailableAgent) -> AvailableAgent:
+    """What was told last of it counts, and all models that were ever asked for."""
+    if before is None:
+        return now
+    if before.last_seen_at is None or before.first_seen_at is None:  # found by looking, never heard of
+        return msgspec.structs.replace(
+            before,
+            label=before.label or now.label,
+            version=before.version or now.version,
+            transport=now.transport,
+            models=sorted({*before.models, *now.models}),
+            first_seen_at=now.first_seen_at,
+            last_seen_at=now.last_seen_at,
+        )
+    assert now.last_seen_at is not None and now.first_seen_at is not None
+    older, newer = (before, now) if now.last_seen_at >= before.last_seen_at else (now, before)
+    return msgspec.structs.replace(
+        before,
+        label=newer.label or older.label,
+        version=newer.version or older.version,
+        transport=newer.transport or older.transport,
+        models=sorted({*before.models, *now.models}),
+        first_seen_at=min(before.first_seen_at, now.first_seen_at),
+        last_seen_at=newer.last_seen_at,
+    )
