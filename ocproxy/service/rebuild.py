@@ -143,6 +143,10 @@ async def _find_lost(before: Store, after: Store) -> list[str]:
             f"{sessions} sessions, {messages} messages and {events} file events of the old database do not come from"
             " the journal as it is"
         )
+    launched = sum(task.is_launched for task in await before.tasks())
+    reverted = len(await before.pending_changes(status="reverted"))
+    if launched or reverted:
+        said.append(f"{launched} runs and {reverted} reverted changes are told by the old database alone")
     return said
 
 

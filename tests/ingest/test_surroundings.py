@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from ocproxy.config import Config, Price
+from ocproxy.errors import StoreError
 from ocproxy.ingest.loop import Ingest
 from ocproxy.model import Batch
+from ocproxy.service.rebuild import rebuild
 from ocproxy.service.reprice import reprice
 from ocproxy.store import migrations, schema
 from ocproxy.store.base import Store, open_store
@@ -70,19 +72,18 @@ def record(root: Path) -> None:
 async def test_changes_of_files_are_pending_until_the_result_tells(engine: Engine, tmp_path: Path) -> None:
     record(tmp_path / "journal")
     async with await open_store(engine.fresh()) as store:
-        seen: list[list[tuple[str, str, str]]] = []
+        seen: list[list[tuple[str, ...]]] = []
         ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
         while await ingest._cycle():
-            rows = await store.pending_changes()
-            told: list[tuple[str, str, str]] = [
-                (row.path.rpartition("/")[2], row.operation, row.status) for row in rows
-            ]
+            told: list[tuple[str, ...]]
+            told = [(row.path.rpartition("/")[2], row.operation, row.status) for row in await store.pending_changes()]
             seen += [told] if told not in seen else []
             events = {event.id: event for event in await store.file_events()}
             wanted = {"requested": "pending", "applied": "applied", "failed": "rejected", "rejected": "rejected"}
             for row in await store.pending_changes():
                 event = events[row.file_event_id]
                 assert (row.status, row.diff) == (wanted[event.status], event.diff)
+        ingest._restart()  # closes its files
         first = ("new.txt", "create")
         assert seen[:2] == [[(*first, "pending")], [(*first, "applied"), ("new.txt", "edit", "pending")]]
         assert seen[-1] == [
@@ -201,7 +202,27 @@ async def test_codex_tells_the_commit_of_its_folder(tmp_path: Path) -> None:
         await Ingest(store, tmp_path / "journal").catch_up()
         (program,) = await store.available_agents()
         assert (program.name, program.label) == ("codex", "codex_exec")
-        told = {(row.path, row.base_commit) for row in await store.worktrees()}
-        assert len(told) == 1
-        query = sa.select(schema.SESSIONS.c.workdir).distinct()
-        assert {path for path, _ in told} == {row["workdir"] for row in await store._all(query)}  # type: ignore[attr-defined]  # private
+        told = [(row.path, row.branch, row.base_commit) for row in await store.worktrees()]
+        assert told == [("/home/user/project", None, "0000000000000000000000000000000000000009")]
+
+
+async def test_a_rebuild_gives_the_same_rows_and_refuses_to_lose_what_no_journal_tells(tmp_path: Path) -> None:
+    config = Config(data_dir=str(tmp_path))
+    record(config.journal_path)
+    async with await open_store(config.store_url) as store:
+        await Ingest(store, config.journal_path).catch_up()
+        expected = await rows(store)
+    await rebuild(config)
+    async with await open_store(config.store_url) as store:
+        assert await rows(store) == expected
+        async with store._connect(writes=True) as connection:  # type: ignore[attr-defined]  # as a program of its own does
+            await connection.execute(
+                sa.update(schema.TASKS).values(is_launched=True).where(schema.TASKS.c.run == "done")
+            )
+            reverted = sa.update(schema.PENDING_CHANGES).where(schema.PENDING_CHANGES.c.status == "applied")
+            await connection.execute(reverted.values(status="reverted"))
+    with pytest.raises(StoreError, match="1 runs and 2 reverted changes"):
+        await rebuild(config)
+    await rebuild(config, forget=True)
+    async with await open_store(config.store_url) as store:
+        assert await rows(store) == expected
