@@ -58,13 +58,15 @@ async def test_each_call_counts_once_for_its_agent_however_often_it_is_stored(st
     assert await sums(store) == expected
 
 
-async def test_a_call_that_gets_its_session_later_counts_from_then_on(store: Store) -> None:
-    await store.commit(Batch(sessions=[session()], calls=[paid("c1"), paid("stray", session_id=None, kind="title")]))
+async def test_a_call_that_gets_its_session_later_counts_for_it_from_then_on_and_once_for_its_run(store: Store) -> None:
+    stray = run_of(paid("stray", session_id=None, kind="title"), "nightly")
+    await store.commit(Batch(sessions=[session()], calls=[paid("c1"), stray]))
     assert (await sums(store))["claude-code"][0] == 1
-    both = [paid("stray", kind="title"), paid("new", session_id=None), paid("new")]
+    both = [msgspec.structs.replace(stray, session_id="s1"), paid("new", session_id=None), paid("new")]
     await store.commit(Batch(calls=both))
     await store.commit(Batch(calls=both))
     assert await sums(store) == {"claude-code": (3, 300, 30, 21, 3, 0)}
+    assert [(task.calls, task.cost) for task in await store.tasks()] == [(1, 7)]
 
 
 async def test_other_costs_change_the_sums_by_the_difference(store: Store) -> None:
