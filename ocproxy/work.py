@@ -105,7 +105,7 @@ class Worktree(msgspec.Struct, frozen=True):
     path: str
     slug: str
     created_at: datetime
-    last_seen_at: datetime
+    last_seen_at: datetime  # to the minute
     machine: str = ""  # of whoever told it; "": the wire does not say
     branch: str | None = None
     base_commit: str | None = None
@@ -126,7 +126,7 @@ class AvailableAgent(msgspec.Struct, frozen=True):
     install_path: str | None = None
     supports_mcp_client: bool | None = None
     first_seen_at: datetime | None = None
-    last_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None  # to the minute
     last_probed_at: datetime | None = None
 
 

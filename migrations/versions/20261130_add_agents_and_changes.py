@@ -193,11 +193,11 @@ def fill_worktrees() -> None:
                 "machine": "",
                 "status": "active",
                 "created_at": session["created_at"],
-                "last_seen_at": session["updated_at"],
+                "last_seen_at": minute(session["updated_at"]),
             },
         )
         row["created_at"] = min(row["created_at"], session["created_at"])
-        row["last_seen_at"] = max(row["last_seen_at"], session["updated_at"])
+        row["last_seen_at"] = max(row["last_seen_at"], minute(session["updated_at"]))
     insert("worktrees", list(found.values()))
 
 
@@ -301,6 +301,7 @@ def task(run: str, sums: Sums, asking: set[str], said: dict[str, str]) -> dict[s
     if turn and judgement in ("blocked", "failed"):
         why = turn["error"] or turn["detail"] or (f"HTTP {turn['status']}" if turn["status"] else turn["outcome"])
     model = sums.modelled or sums.tried
+    folder = (first["workdir"] or "") if first else ""
     used = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     told = {"works": "running", "said": "completed", "blocked": "blocked", "failed": "failed", None: "pending"}
     return {
@@ -315,7 +316,7 @@ def task(run: str, sums: Sums, asking: set[str], said: dict[str, str]) -> dict[s
         "agent": first["agent"] if first else None,
         "model": model["model"] if model else None,
         "input": first["prompt"] or None if first else None,
-        "worktree_id": digest("worktree", first["workdir"]) if first and first["workdir"] else None,
+        "worktree_id": digest("worktree", folder) if 0 < len(folder) <= 512 else None,
         "output_summary": said.get(sums.said["message_id"]) if sums.said else None,
         "created_at": sums.started or sums.met,
         "updated_at": sums.last or sums.met,
@@ -340,7 +341,7 @@ class Program:
             self.last, self.version = call["ended_at"], call["agent_version"] or self.version
 
     def row(self, name: str) -> dict[str, Any]:
-        seen = {"first_seen_at": self.first, "last_seen_at": self.last}
+        seen = {"first_seen_at": self.first, "last_seen_at": minute(self.last)}
         return {"name": name, "machine": "", "version": self.version, "models": sorted(self.models), **seen}
 
 
@@ -412,6 +413,10 @@ def shorten(value: str) -> str:
     """As `schema.shorten` did when this revision was made."""
     full = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
     return value if len(value) <= 512 else f"{value[: 512 - len(full) - 1]}~{full}"
+
+
+def minute(moment: Any) -> Any:
+    return moment.replace(second=0, microsecond=0)
 
 
 def slug_of(path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from ocproxy.agents.base import Checkout
 from ocproxy.agents.generic import AGENT as GENERIC
@@ -78,8 +79,13 @@ def worktree_of(session: SessionRow, checkout: Checkout) -> Worktree:
         branch=checkout.branch,
         base_commit=checkout.commit,
         created_at=session.created_at,
-        last_seen_at=session.updated_at,
+        last_seen_at=_minute(session.updated_at),
     )
+
+
+def _minute(moment: datetime) -> datetime:
+    """So that these rows, of which there are few, do not change with every call."""
+    return moment.replace(second=0, microsecond=0)
 
 
 def _operation(event: FileEvent) -> Operation:
@@ -100,5 +106,5 @@ def _program(item: Interpretation, name: str, call: CallRow) -> AvailableAgent:
         transport="websocket" if item.exchange.ordinal else "http",
         models=models,
         first_seen_at=call.started_at,
-        last_seen_at=call.ended_at,
+        last_seen_at=_minute(call.ended_at),
     )

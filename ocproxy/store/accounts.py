@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -47,12 +48,28 @@ _TOLD_OF_TASKS = (
 
 _task = schema.TASKS.c
 _call, _session = schema.CALLS.c, schema.SESSIONS.c
+_use, _message, _tree = schema.TOOL_USES.c, schema.MESSAGES.c, schema.WORKTREES.c
 _AGENT = sa.func.coalesce(_call.agent_name, _session.agent_name).label("agent")
+_ANSWER = (
+    sa.select(sa.func.substr(_message.content, 1, _SUMMARY_CHARACTERS))
+    .where(_message.id == _call.message_id)
+    .scalar_subquery()
+)
+_FOLDER = (
+    sa.select(sa.func.min(_tree.id))
+    .where(_tree.path == _session.workdir, _tree.status == "active", _tree.machine == "")
+    .correlate(schema.SESSIONS)
+    .scalar_subquery()
+)
 _FACTS = sa.select(
     *[_call[name] for name in ("id", "session_id", "run", "kind", "status", "outcome", "detail", "error", "model")],
     *[_call[name] for name in ("started_at", "ended_at", "message_id", "prompt_hash", *_COUNTED, "cost")],
     *[_session[name] for name in ("plugin", "parent_id", "prompt", "workdir")],
     _AGENT,
+    sa.exists().where(_use.message_id == _call.message_id).label("asks"),
+    # Of runs alone. A call is stored behind its message and the folder of its session.
+    sa.case((_call.run.is_not(None), _ANSWER)).label("said"),
+    sa.case((_call.run.is_not(None), _FOLDER)).label("worktree"),
 ).join_from(schema.CALLS, schema.SESSIONS, _session.id == _call.session_id, isouter=True)
 
 
@@ -64,6 +81,7 @@ class Accounts:
         self._insert = insert
         self._batch = batch
         self._before: dict[str, str | None] = {}  # the sessions of those calls of the batch that are stored
+        self._tasks: dict[Key, dict[str, Any]] = {}  # the runs of the batch
 
     async def begin(self) -> None:
         """Look at what is there, and make the rows of runs that are not."""
@@ -75,13 +93,19 @@ class Accounts:
         for run, at in [*told, *[(row.run, row.created_at) for row in self._batch.sessions]]:
             if run is not None:
                 begun[run] = min(begun.get(run, at), at)
-        if begun:
-            empty = {"state": "pending", "is_launched": False, "cost_tokens": 0, **dict.fromkeys(_SUMS, 0)}
-            rows = [
-                {"id": task_id(run), "run": run, "created_at": at, "updated_at": at, **empty}
-                for run, at in begun.items()
-            ]
+        if not begun:
+            return
+        keys: list[Key] = [(task_id(run),) for run in begun]
+        self._tasks = await self._known(schema.TASKS, keys)
+        empty = {"state": "pending", "is_launched": False, "cost_tokens": 0, **dict.fromkeys(_SUMS, 0)}
+        rows = [
+            {"id": key[0], "run": run, "created_at": at, "updated_at": at, **empty}
+            for key, (run, at) in zip(keys, begun.items(), strict=True)
+            if key not in self._tasks
+        ]
+        if rows:
             await self._connection.execute(self._insert(schema.TASKS).on_conflict_do_nothing(), rows)
+            self._tasks = await self._known(schema.TASKS, keys)
 
     async def settle(self) -> None:
         """Add what is new."""
@@ -95,17 +119,12 @@ class Accounts:
                     of_agents[key].append(call)
                 elif call["id"] not in self._before:  # else it counts there since it was stored
                     of_tasks[key].append(call)
-        turns = [calls[-1] for calls in map(_turns, of_agents.values()) if calls]
-        roots = [calls[-1] for calls in map(_root_turns, of_tasks.values()) if calls]
-        uses = schema.TOOL_USES.c.message_id
-        answers = list({call["message_id"] for call in [*turns, *roots] if call["message_id"]})
-        asking = {row["message_id"] for row in await self._all(sa.select(uses).distinct(), uses, answers)}
         if of_agents:
-            await self._settle_agents(of_agents, asking)
+            await self._settle_agents(of_agents)
         if of_tasks:
-            await self._settle_tasks(of_tasks, asking)
+            await self._settle_tasks(of_tasks)
 
-    async def _settle_agents(self, found: Mapping[Key, list[Facts]], asking: set[str]) -> None:
+    async def _settle_agents(self, found: Mapping[Key, list[Facts]]) -> None:
         known = await self._known(schema.AGENT_SESSIONS, found)
         new: list[dict[str, Any]] = []
         old: list[dict[str, Any]] = []
@@ -118,50 +137,34 @@ class Accounts:
             turns = [call for call in _turns(calls) if _is_newer(call, before)]
             if turns:
                 row |= {"turn_at": turns[-1]["ended_at"], "turn_call_id": turns[-1]["id"], "closed_at": None}
-                row["status"] = _STATUSES[_judge(turns[-1], asking)]
+                row["status"] = _STATUSES[_judge(turns[-1])]
             for call in turns:
                 if call["message_id"] and call["prompt_hash"] and not _failed(call):
                     row["config_hash"] = config_hash(call["model"], call["prompt_hash"])
             (old if key in known else new).append(row)
         await self._store(schema.AGENT_SESSIONS, new, old)
 
-    async def _settle_tasks(self, found: Mapping[Key, list[Facts]], asking: set[str]) -> None:
-        known = await self._known(schema.TASKS, found)
-        turns = {key: _root_turns(calls) for key, calls in found.items()}
-        every = [call for each in turns.values() for call in each]
-        said = await self._said([call["message_id"] for call in every if call["message_id"]])
-        trees = await self._worktrees([call["workdir"] for call in every if call["workdir"]])
+    async def _settle_tasks(self, found: Mapping[Key, list[Facts]]) -> None:
         rows = []
         for key, calls in found.items():
-            before = known[key]
+            before = self._tasks[key]
             row = {**before, **_added(before, calls)}
             row["cost_tokens"] = _bounded(sum(row[name] for name in _USED))
             if row["is_launched"]:
                 row["updated_at"] = max(before["updated_at"], row["last_call_at"])
             else:
                 row |= {"created_at": row["started_at"], "updated_at": row["last_call_at"]}
-            for call in turns[key]:
+            for call in _root_turns(calls):
                 if row["session_id"] is None:
                     row |= {"session_id": call["session_id"], "agent": row["agent"] or call["agent"]}
                 if call["session_id"] == row["session_id"]:
                     row["input"] = row["input"] or call["prompt"]
-                    row["worktree_id"] = row["worktree_id"] or trees.get(call["workdir"])
+                    row["worktree_id"] = row["worktree_id"] or call["worktree"]
                 if _is_newer(call, row):
-                    row |= _outcome_of(call, asking, row)
-                    row["output_summary"] = said.get(call["message_id"]) or row["output_summary"]
+                    row |= _outcome_of(call, row)
+                    row["output_summary"] = call["said"] or row["output_summary"]
             rows.append({name: row[name] for name in ("id", *_TOLD_OF_TASKS)})
         await self._store(schema.TASKS, [], rows)
-
-    async def _said(self, ids: list[str]) -> dict[str, str]:
-        message = schema.MESSAGES.c
-        query = sa.select(message.id, sa.func.substr(message.content, 1, _SUMMARY_CHARACTERS).label("said"))
-        return {row["id"]: row["said"] for row in await self._all(query, message.id, ids) if row["said"]}
-
-    async def _worktrees(self, paths: list[str]) -> dict[str, str]:
-        tree = schema.WORKTREES.c
-        query = sa.select(tree.id, tree.path).where(tree.status == "active", tree.machine == "")
-        found = {row["path"]: row["id"] for row in await self._all(query, tree.path, paths)}
-        return {path: found[key] for path in paths if (key := schema.shorten(path)) in found}
 
     async def reprice(self, costs: Sequence[CallCost]) -> None:
         """Take what other costs of stored calls change in the sums. Call it before the calls are given them."""
@@ -203,14 +206,19 @@ class Accounts:
         if new:
             await self._connection.execute(sa.insert(table), new)
         if old:
-            keys = [column.name for column in table.primary_key]
-            names = [name for name in old[0] if name not in keys]
-            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
-            if table is schema.TASKS and "state" in values:
-                values |= _of_launched(values)
-            same = [table.c[name] == sa.bindparam(f"new_{name}") for name in keys]
-            statement = sa.update(table).where(*same).values(values)
-            await self._connection.execute(statement, [{f"new_{name}": row[name] for name in row} for row in old])
+            names = tuple(name for name in old[0] if name not in table.primary_key)
+            rows = [{f"new_{name}": row[name] for name in row} for row in old]
+            await self._connection.execute(_update(table, names), rows)
+
+
+@cache
+def _update(table: sa.Table, names: tuple[str, ...]) -> sa.Update:
+    """Making the statement anew each time would cost as much as running it."""
+    values: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+    if table is schema.TASKS and "state" in values:
+        values |= _of_launched(values)
+    same = [column == sa.bindparam(f"new_{column.name}") for column in table.primary_key]
+    return sa.update(table).where(*same).values(values)
 
 
 def _of_launched(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,16 +246,16 @@ _STATUSES: dict[_Judgement, str] = {"works": "active", "said": "idle", "blocked"
 _STATES: dict[_Judgement, str] = {"works": "running", "said": "completed", "blocked": "blocked", "failed": "failed"}
 
 
-def _judge(call: Facts, asking: set[str]) -> _Judgement:
+def _judge(call: Facts) -> _Judgement:
     """How things stood when this main call had ended."""
     if _failed(call):
         return "blocked" if call["status"] in _BLOCKING else "failed"
-    return "works" if call["message_id"] in asking else "said"
+    return "works" if call["asks"] else "said"
 
 
-def _outcome_of(call: Facts, asking: set[str], before: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome_of(call: Facts, before: Mapping[str, Any]) -> dict[str, Any]:
     """What the newest main call of a run says of it."""
-    judgement = _judge(call, asking)
+    judgement = _judge(call)
     state = _STATES[judgement]
     if before["is_launched"] and state != "blocked":
         state = "running"

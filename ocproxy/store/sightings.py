@@ -1,7 +1,7 @@
 """What calls tell of folders and of agents' programs, put together with what is known of them.
 
-Both come with nearly every call and change rarely. So they are read, compared, and written only where something is new
-or a later time is to be noted, in the transaction that stores the calls.
+Both come with nearly every call and change rarely: times are told to the minute. So what is known is remembered, and
+only what adds something to it is read, put together and written, in the transaction that stores the calls.
 """
 
 from __future__ import annotations
@@ -18,22 +18,54 @@ from ocproxy.store import schema
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.work import AvailableAgent, Worktree, clean
 
+_MOST_REMEMBERED = 1_000
+
 _tree, _agent = schema.WORKTREES.c, schema.AVAILABLE_AGENTS.c
 
 
-class Sightings:
-    """Those of one transaction."""
+class Remembered:
+    """Rows that are stored, as they were last seen. Others may have added to them since; nobody takes back."""
 
-    def __init__(self, connection: AsyncConnection, insert: Callable[[sa.Table], Any], batch: Batch) -> None:
+    def __init__(self) -> None:
+        self.worktrees: dict[str, Worktree] = {}  # by path
+        self.agents: dict[str, AvailableAgent] = {}  # by name
+
+    def take(self, other: Remembered) -> None:
+        """What a transaction stored. Few enough to keep are the folders of some days."""
+        if len(self.worktrees) > _MOST_REMEMBERED:
+            self.worktrees.clear()
+        self.worktrees |= other.worktrees
+        self.agents |= other.agents
+
+
+class Sightings:
+    """Those of one transaction. `stored` is to be remembered once it is committed."""
+
+    def __init__(
+        self, connection: AsyncConnection, insert: Callable[[sa.Table], Any], batch: Batch, remembered: Remembered
+    ) -> None:
         self._connection = connection
         self._insert = insert
         self._batch = batch
+        self._remembered = remembered
+        self.stored = Remembered()
 
     async def store(self) -> None:
-        if self._batch.worktrees:
-            await self._store_worktrees(self._batch.worktrees)
-        if self._batch.available_agents:
-            await self._store_agents(self._batch.available_agents)
+        trees, agents = self._remembered.worktrees, self._remembered.agents
+        new_trees = [
+            one
+            for one in self._batch.worktrees
+            if (known := trees.get(schema.shorten(one.path))) is None or _merged_worktree(known, one) != known
+        ]
+        new_agents = [
+            one
+            for one in (_cleaned(agent) for agent in self._batch.available_agents)
+            if (known_agent := agents.get(one.name)) is None or _merged_agent(known_agent, one) != known_agent
+        ]
+        if new_trees:
+            await self._store_worktrees(new_trees)
+        if new_agents:
+            await self._store_agents(new_agents)
 
     async def _store_worktrees(self, seen: Sequence[Worktree]) -> None:
         """One that is archived stays so: whoever makes a folder there again says so with a row of its own."""
@@ -50,6 +82,7 @@ class Sightings:
         names = ("branch", "base_commit", "created_at", "last_seen_at")
         changed = [row for path, row in new.items() if path in known and row != known[path]]
         await self._update(schema.WORKTREES, ("id",), names, changed)
+        self.stored.worktrees = {path: row for path, row in new.items() if path in known}
 
     async def _store_agents(self, seen: Sequence[AvailableAgent]) -> None:
         names = {one.name for one in seen}
@@ -57,7 +90,6 @@ class Sightings:
         known = {row.name: row for row in await self._read(query, AvailableAgent)}
         new: dict[str, AvailableAgent] = {}
         for one in seen:
-            one = msgspec.structs.replace(one, models=[clean(model) for model in one.models])
             new[one.name] = _merged_agent(new.get(one.name) or known.get(one.name), one)
         made = [to_dict(row) for name, row in new.items() if name not in known]
         if made:
@@ -65,6 +97,7 @@ class Sightings:
         told = ("label", "version", "transport", "models", "first_seen_at", "last_seen_at")
         changed = [row for name, row in new.items() if name in known and row != known[name]]
         await self._update(schema.AVAILABLE_AGENTS, ("name", "machine"), told, changed)
+        self.stored.agents = {name: row for name, row in new.items() if name in known}
 
     async def _read(self, query: sa.Select[Any], kind: type[Any]) -> list[Any]:
         return [from_row(row, kind) for row in (await self._connection.execute(query)).mappings()]
@@ -77,6 +110,10 @@ class Sightings:
             values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
             given = [{f"new_{name}": getattr(row, name) for name in (*keys, *names)} for row in rows]
             await self._connection.execute(sa.update(table).where(*same).values(values), given)
+
+
+def _cleaned(agent: AvailableAgent) -> AvailableAgent:
+    return msgspec.structs.replace(agent, models=[clean(model) for model in agent.models])
 
 
 def _merged_worktree(before: Worktree | None, now: Worktree) -> Worktree:

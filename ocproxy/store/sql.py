@@ -41,7 +41,7 @@ from ocproxy.store.base import (
 from ocproxy.store.costs import set_costs
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
-from ocproxy.store.sightings import Sightings
+from ocproxy.store.sightings import Remembered, Sightings
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
 from ocproxy.store.worklist import Worklist
@@ -71,6 +71,7 @@ class SqlStore(Searching, Worklist):
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._remembered = Remembered()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,7 +119,8 @@ class SqlStore(Searching, Worklist):
                 await self.begin_writing(connection)
             if after is not None:
                 await self._require_unmoved(connection, batch, after)
-            accounts, sightings = Accounts(connection, self.insert, batch), Sightings(connection, self.insert, batch)
+            accounts = Accounts(connection, self.insert, batch)
+            sightings = Sightings(connection, self.insert, batch, self._remembered)
             await accounts.begin()
             for table, rows, updates in upserts(batch):
                 await connection.execute(self._statement(table, updates), [to_dict(row) for row in rows])
@@ -126,6 +128,7 @@ class SqlStore(Searching, Worklist):
             await accounts.settle()
             if noted:
                 await self._note_changes(connection, noted)
+        self._remembered.take(sightings.stored)
 
     def _statement(self, table: sa.Table, updates: Mapping[str, Callable[[Any], Any]]) -> Any:
         statement = self.insert(table)

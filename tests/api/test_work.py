@@ -30,7 +30,7 @@ def batch(now: datetime = NOON) -> Batch:
     told: dict[str, Any] = {
         "session_id": "s1", "operation": "edit", "agent": "claude-code", "created_at": NOON, "updated_at": NOON,
     }  # fmt: skip
-    moved = {"path": "/w/b", "destination": "/w/c"}
+    moved: dict[str, Any] = {"path": "/w/b", "destination": "/w/c"}
     blocked = msgspec.structs.replace(call("c1", error="rate_limit_error: \x1b[31mno quota"), status=429, run="nightly")
     return Batch(
         sessions=[session(run="nightly"), session("s2", now)],
