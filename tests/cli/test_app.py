@@ -12,9 +12,11 @@ import typer
 from ocproxy import __version__, registry
 from ocproxy.cli import app
 
+# Of the fixed names; a new one is added here on purpose.
 COMMANDS = (
-    "blame calls db demo diff doctor files flush journal rebuild reprice search serve sessions show tail usage".split()
-)  # of the fixed names; a new one is added here on purpose
+    "blame calls changes db demo diff doctor files flush inbox journal rebuild reprice search serve sessions show tail"
+    " tasks usage"
+).split()
 
 
 @pytest.fixture(autouse=True)
