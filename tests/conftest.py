@@ -46,6 +46,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """`serve` and control set their own. What later tests make (a server of another user) must be readable as before."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(params=engines.names())
 def engine(
     request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]

@@ -101,7 +101,6 @@ def settings(tmp_path: Path, **server: object) -> Config:
 async def serving(config: Config, commands: Commands) -> AsyncIterator[list[str]]:
     """A server that runs while the block does; what it tells the person."""
     told: list[str] = []
-    mask = os.umask(0o022)  # serve() sets its own: the test process must not keep that
     server = asyncio.create_task(serve(config, told.append, commands))
     try:
         async with asyncio.timeout(20):
@@ -116,7 +115,6 @@ async def serving(config: Config, commands: Commands) -> AsyncIterator[list[str]
     finally:
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)
-        os.umask(mask)
 
 
 async def test_control_ends_after_the_workers(tmp_path: Path, children: Children) -> None:
