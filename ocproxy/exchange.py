@@ -27,6 +27,7 @@ class Kind(IntEnum):
     GAP = 7  # payload: Gap as msgpack; exchange 0 = the whole journal
     ENDED = 8  # payload: Ended as msgpack
     BEGAN = 9  # a writer's life began; no payload; exchange = its first segment << 32: whatever was open is over
+    ERASED = 10  # what was a record of this exchange; payload: as many zero bytes as it had (`ocproxy.journal.erasing`)
 
 
 class Outcome(StrEnum):

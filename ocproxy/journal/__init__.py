@@ -23,7 +23,8 @@ Folder
     <data_dir>/journal/<worker>/
         id                    32 hex digits and a newline; made once. When lost, the segments tell it.
         lock                  flock'ed by the writer; holds its process id
-        keeper.lock           flock'ed by who compresses and removes (`keeping`)
+        keeper.lock           flock'ed by who compresses, removes and erases
+        erasing               which records are being overwritten (`overwriting`); there only meanwhile
         0000000001.seg.zst    sealed and compressed: one zstd frame: content size, checksum, window up to 128 MiB
         0000000002.seg        sealed
         0000000003.seg        live: the highest number
@@ -112,6 +113,14 @@ Keeping
 survive their own death. A position deep inside a compressed segment costs one decompression (2 GB/s), and reading 32
 MB of memory.
 
+Erasing
+-------
+A record can be taken out for good, but its place cannot: positions hang on it. It becomes an ERASED record of the same
+exchange, times and length, whose payload is zeros: in a plain segment by writing over it, also in the live one (the
+writer only appends), in a compressed one by making it anew. All records of an exchange are erased together, GAPs
+excepted, so readers find nothing of it. Whoever dies in the middle of a plain segment leaves records that are neither
+old nor new; the file `erasing` says where they are, and who next holds the keeper's lock finishes the work.
+
 What may never change
 ---------------------
 - The meaning of a position, of the exchange number, of the journal's id: row ids in databases hang on them.
@@ -123,6 +132,7 @@ What may never change
 """
 
 from ocproxy.journal.ending import end_life
+from ocproxy.journal.erasing import Erasure, Found, erase, find
 from ocproxy.journal.folder import list_journals
 from ocproxy.journal.keeping import Compressed, Removed, compress_sealed, remove_old
 from ocproxy.journal.reader import JournalReader
@@ -138,6 +148,8 @@ from ocproxy.journal.writer import JournalWriter
 
 __all__ = [
     "Compressed",
+    "Erasure",
+    "Found",
     "JournalReader",
     "JournalReport",
     "JournalSummary",
@@ -147,6 +159,8 @@ __all__ = [
     "SegmentSummary",
     "compress_sealed",
     "end_life",
+    "erase",
+    "find",
     "list_journals",
     "remove_old",
     "summarize",

@@ -14,11 +14,11 @@ import zstandard
 
 from ocproxy.errors import JournalError
 from ocproxy.exchange import Position
-from ocproxy.journal.folder import FILE_MODE, lock
+from ocproxy.journal.folder import FILE_MODE
+from ocproxy.journal.keeper import Keeper
 from ocproxy.journal.segments import COMPRESSED, PLAIN, UNFINISHED, Segment, list_segments, path_of, sync_folder
 from ocproxy.journal.tape import BLOCK_BYTES, open_tape
 
-KEEPER_LOCK: Final = "keeper.lock"
 # Measured on 60 MB of agents that resend their history (1, 4 and 16 at once): 83, 63 and 39 times smaller at 1,200 MB/s
 # and more, with 34 MB of memory. A window of 128 MB gains nothing there, long-distance matching a twentieth at half the
 # speed, level 9 a tenth at a third of it; zstd's own window for level 3 (2 MB) gives 61, 21 and 14 times only.
@@ -55,9 +55,7 @@ def compress_sealed(folder: Path, *, stop: Callable[[], bool] = lambda: False) -
     when another process is at work in the folder.
     """
     done = []
-    with _Work(folder):
-        for path in folder.glob(f"*{COMPRESSED}{UNFINISHED}"):
-            path.unlink()
+    with Keeper(folder):
         for segment in list_segments(folder)[:-1]:
             if stop():
                 break
@@ -78,7 +76,7 @@ def remove_old(
     """
     now = time.time_ns() if now_ns is None else now_ns
     removed = []
-    with _Work(folder):
+    with Keeper(folder):
         segments = list_segments(folder)
         total = sum(_stored(folder, segment.number) for segment in segments)
         for segment, following in zip(segments, segments[1:], strict=False):
@@ -98,30 +96,6 @@ def remove_old(
         if removed:
             sync_folder(folder)
     return removed
-
-
-class _Work:
-    """Holds the keeper's lock and turns what the system refuses into a JournalError."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        try:
-            self._lock = lock(self.folder / KEEPER_LOCK)
-        except OSError as error:
-            raise self._explain(error) from error
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        os.close(self._lock)
-        if isinstance(error, OSError):
-            raise self._explain(error) from error
-
-    def _explain(self, error: OSError) -> JournalError:
-        return JournalError(
-            f"segments of {self.folder} could not be compressed or removed: {error}",
-            hint="nothing is lost: it is tried again later; check free space and the owner of the folder",
-        )
 
 
 def _compress(folder: Path, segment: Segment) -> Compressed:

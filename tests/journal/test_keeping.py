@@ -13,7 +13,7 @@ import pytest
 
 from ocproxy.errors import JournalError, JournalLocked
 from ocproxy.exchange import Kind, Position
-from ocproxy.journal import JournalReader, JournalWriter, compress_sealed, keeping, remove_old, verify
+from ocproxy.journal import JournalReader, JournalWriter, compress_sealed, keeper, keeping, remove_old, verify
 from ocproxy.journal.folder import lock
 from tests.support.segments import SETTINGS, crash, packed, payloads, plain, read, write
 
@@ -183,7 +183,7 @@ def test_a_damaged_compressed_segment_is_told_and_what_is_behind_it_read(tmp_pat
 
 def test_only_one_keeper_works_in_a_folder(tmp_path: Path) -> None:
     three_segments(tmp_path)
-    descriptor = lock(tmp_path / keeping.KEEPER_LOCK)
+    descriptor = lock(tmp_path / keeper.KEEPER_LOCK)
     with pytest.raises(JournalLocked):
         compress_sealed(tmp_path)
     os.close(descriptor)
