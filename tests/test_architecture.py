@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"cli", "capture"},
     {"service", "demo"},
     {"api", "web", "control", "supervisor"},
-    {"status", "instance", "process", "incidents"},
+    {"status", "instance", "process", "incidents", "ageing"},
     {"ingest", "query", "relay"},
     {"store", "sessions", "files", "agents", "protocols", "journal", "pricing"},
     {"model", "exchange", "registry", "config"},

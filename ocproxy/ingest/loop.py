@@ -68,6 +68,7 @@ class Ingest:
         self._recorder = Recorder(store)
         self._prices = PriceBook(prices)
         self._turns = Turns(store)
+        self._removals: int | None = None  # what the recorder holds was there after so many
         self._budget = Budget()
         self._journals: dict[Path, Follower] = {}
         self._unreadable: dict[Path, JournalError] = {}
@@ -153,6 +154,7 @@ class Ingest:
     def _restart(self) -> None:
         """Forget what is ahead of the store: the positions there say where to read again."""
         self._recorder.forget()
+        self._removals = None
         for journal in self._journals.values():
             journal.close()
         self._journals.clear()
@@ -212,6 +214,8 @@ class Ingest:
 
     async def _store_items(self, items: list[Exchange | FoundGap], turns: list[IngestTurn]) -> None:
         """Record the items and commit them with the positions they came from: one transaction, whatever fails."""
+        if self._removals is None:
+            self._removals = await self._store.removal_count()
         failed: dict[str, Exception] = {}
         try:
             await self._commit_items(items, turns, failed)
@@ -232,7 +236,7 @@ class Ingest:
         batch.gaps += [_gap_row(item) for item in items if isinstance(item, FoundGap)]
         batch.positions += [journal.position for journal in self._journals.values()]
         batch.turns = turns
-        await self._store.commit(batch, self._turns.commits)
+        await self._store.commit(batch, self._turns.commits, self._removals)
 
     async def _find_refused(self, exchanges: list[Exchange], failed: dict[str, Exception]) -> None:
         """Store them one by one, to find whose rows the database does not take: they are in `failed` then. Positions
@@ -241,7 +245,7 @@ class Ingest:
             self._recorder.forget()
             try:
                 if (batch := await self._record([exchange], failed)) is not None:
-                    await self._store.commit(batch)
+                    await self._store.commit(batch, None, self._removals)
             except StoreRefused as error:
                 log.error("the rows of the call %s were refused: %s", exchange.call_id, error)
                 failed[exchange.call_id] = error

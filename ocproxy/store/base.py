@@ -30,6 +30,7 @@ from ocproxy.model import (
     PromptRow,
     SessionRow,
 )
+from ocproxy.store.removal import Removals
 from ocproxy.store.terms import Term
 from ocproxy.work import AgentSession, AvailableAgent, ChangeStatus, InboxItem, PendingChange, Task, TaskState, Worktree
 
@@ -145,7 +146,7 @@ class Hit(NamedTuple):
     command: str | None = None
 
 
-class Store(Shape):
+class Store(Removals, Shape):
     """One database."""
 
     async def __aenter__(self) -> Self: ...
@@ -157,7 +158,7 @@ class Store(Shape):
     is_shared: bool
     """Whether other processes with journals of their own may store here: then they take turns (`ingest.turns`)."""
 
-    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None) -> None:
+    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None, removals: int | None = None) -> None:
         """Store all rows of the batch and its positions in one transaction.
 
         Rows are upserts by id: messages, tool uses, prompts, calls and gaps stay as they were first stored, but a call
@@ -166,7 +167,8 @@ class Store(Shape):
         runs is brought up to date with it (`store.accounts`).
 
         `after` are the counts of commits of all journals but the batch's own (`IngestTurn.commits`) when what the batch
-        rests on was read. Raises StoreMoved, and stores nothing, when one of them has stored calls since.
+        rests on was read, and `removals` was the count of removals. Raises StoreMoved, and stores nothing, when one of
+        them has stored calls since, or sessions were removed.
         """
         ...
 

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
 from ocproxy.store.base import Bell, Store
+from ocproxy.store.schema import METADATA
 from ocproxy.store.sql import SqlStore
 from ocproxy.store.undisturbed import undisturbed
 
@@ -103,6 +104,21 @@ class PostgresStore(SqlStore):
 
     def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
         return self._listen("ocproxy_turns", but=self._own)
+
+    async def settle(self, *, compact: bool) -> bool:
+        """The server reuses the room of removed rows, and its autovacuum finds it by itself; VACUUM does so now. It
+        stops nobody."""
+        if compact:
+            try:
+                connection = await _connect(self._url, _MIGRATION_SETTINGS, silence=None)
+                try:
+                    for table in METADATA.sorted_tables:
+                        await connection.execute(f'VACUUM "{table.name}"')
+                finally:
+                    await connection.close()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise translate(error) or error from None
+        return True
 
     @asynccontextmanager
     async def _listen(self, channel: str, but: Collection[int] = ()) -> AsyncIterator[Bell]:

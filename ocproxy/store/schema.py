@@ -162,6 +162,7 @@ FILE_EVENTS = sa.Table(
     sa.Column("output_bytes", sa.BigInteger()),
     _text("note", optional=True),
     sa.Column("updated_at", Moment()),
+    sa.Index("ix_opencode_file_events_message_id", "message_id"),
     sa.Index("ix_opencode_file_events_session_ordinal", "session_id", "ordinal"),
     sa.Index("ix_opencode_file_events_created_at", "created_at"),
     # A path may have any length, and only such an index of PostgreSQL takes it.
@@ -225,6 +226,7 @@ CALLS = sa.Table(
     sa.Index("ix_calls_reply_id", "reply_id"),
     sa.Index("ix_calls_summary_key", "summary_key"),
     sa.Index("ix_calls_request_message_id", "request_message_id"),
+    sa.Index("ix_calls_prompt_hash", "prompt_hash"),
 )
 
 GAPS = sa.Table(
@@ -380,4 +382,31 @@ HUMAN_INBOX = sa.table(
         for name in ("task_id", "state", "reason", "run", "title", "agent", "model", "session_id")
     ],
     sa.column("since", Moment()),
+)
+
+# What was removed, without a word of what it said. The newest number tells who holds sessions in memory that some went.
+REMOVALS = sa.Table(
+    "removals",
+    METADATA,
+    sa.Column("seq", _LONG, primary_key=True, autoincrement=False),
+    sa.Column("at", Moment(), nullable=False),
+    _text("reason"),
+    *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("sessions", "messages", "calls")],
+)
+
+# Exchanges that are still to be erased from their journals, by whoever has those.
+ERASURES = sa.Table(
+    "erasures",
+    METADATA,
+    sa.Column("journal", Words(), primary_key=True),
+    sa.Column("exchange", sa.BigInteger(), primary_key=True),
+    _text("position", optional=True),
+)
+
+# Sessions whose content went while their usage stayed.
+PRUNED = sa.Table(
+    "pruned_sessions",
+    METADATA,
+    sa.Column("session_id", Words(), sa.ForeignKey("opencode_sessions.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("at", Moment(), nullable=False),
 )

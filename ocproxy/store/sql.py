@@ -42,6 +42,7 @@ from ocproxy.store.costs import set_costs
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
 from ocproxy.store.sightings import Remembered, Sightings
+from ocproxy.store.sql_removal import SqlRemovals
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
 from ocproxy.store.worklist import Worklist
@@ -64,7 +65,7 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 }
 
 
-class SqlStore(Searching, Worklist):
+class SqlStore(Searching, Worklist, SqlRemovals):
     """A `Store` over an async engine."""
 
     is_shared = False
@@ -109,14 +110,16 @@ class SqlStore(Searching, Worklist):
 
     # --- writing
 
-    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None) -> None:
-        await undisturbed(self._commit(batch, after))
+    async def commit(self, batch: Batch, after: Mapping[str, int] | None = None, removals: int | None = None) -> None:
+        await undisturbed(self._commit(batch, after, removals))
 
-    async def _commit(self, batch: Batch, after: Mapping[str, int] | None) -> None:
+    async def _commit(self, batch: Batch, after: Mapping[str, int] | None, removals: int | None) -> None:
         noted = changes(batch)
         async with self._connect(writes=True) as connection:
-            if noted or after is not None:
+            if noted or after is not None or removals is not None:
                 await self.begin_writing(connection)
+            if removals is not None:
+                await self.require_unremoved(connection, removals)
             if after is not None:
                 await self._require_unmoved(connection, batch, after)
             accounts = Accounts(connection, self.insert, batch)

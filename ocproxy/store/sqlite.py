@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as dialect
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations, search
@@ -41,6 +41,10 @@ _PRAGMAS = (
     f"PRAGMA journal_size_limit={_WAL_BYTES}",
 )
 
+# How long compacting waits for others that write, and for the last reader of the write-ahead log.
+_SETTLE_SECONDS = 30.0
+_FTS_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%USING fts5%'"
+
 _LATER = "try again when whoever holds it is done; the journal keeps everything meanwhile"
 _PASSING = ("locked", "busy", "disk is full", "disk I/O", "unable to open", "readonly", "read-only")
 
@@ -57,13 +61,42 @@ class SqliteStore(SqlStore):
     def translate(self, error: Exception) -> StoreError | None:
         return translate(error)
 
+    async def prepare_removing(self, connection: AsyncConnection) -> None:
+        """Free pages, and free room in pages, are filled with zeros. Slower, so it is off otherwise."""
+        await connection.execute(sa.text("PRAGMA secure_delete=ON"))
+
+    async def settle(self, *, compact: bool) -> bool:
+        return await undisturbed(asyncio.to_thread(self._settle, compact))
+
+    def _settle(self, compact: bool) -> bool:
+        try:
+            with closing(self._connect_apart(timeout=_SETTLE_SECONDS)) as connection:
+                connection.isolation_level = None
+                connection.execute("PRAGMA secure_delete=ON").close()
+                for (table,) in connection.execute(_FTS_TABLES).fetchall() if compact else ():
+                    # What was removed from a full-text index stays in it until its pieces are put together.
+                    connection.execute(f'INSERT INTO "{table}" ("{table}") VALUES (\'optimize\')').close()
+                if compact:
+                    connection.execute("VACUUM").close()
+                # The write-ahead log holds pages as they were: it is emptied, once nobody reads them any more.
+                is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not is_busy
+        except sqlite3.OperationalError as error:
+            if any(word in str(error) for word in ("locked", "busy")):
+                return False
+            raise StoreError(f"the database could not be compacted: {error}", hint=way_out(str(error))) from None
+
+    def _connect_apart(self, timeout: float) -> sqlite3.Connection:
+        """A connection beside the engine's."""
+        url = self._engine.url
+        name, is_uri = url.database or "", "vfs" in url.query
+        return sqlite3.connect(f"{name}?vfs=memdb" if is_uri else name, uri=is_uri, timeout=timeout)
+
     @asynccontextmanager
     async def bell(self) -> AsyncIterator[Bell]:
         """SQLite tells nobody of changes, but can be asked, for some microseconds, whether another connection, of
         whatever process, made one."""
-        url = self._engine.url
-        name, is_uri = url.database or "", "vfs" in url.query
-        with closing(sqlite3.connect(f"{name}?vfs=memdb" if is_uri else name, uri=is_uri, timeout=0)) as watching:
+        with closing(self._connect_apart(timeout=0)) as watching:
             seen: object = None
 
             async def wait() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -238,10 +238,10 @@ async def test_rows_that_the_database_refuses_cost_one_call(
     work(relay, session=None, tag="-b")
     commit = store.commit
 
-    async def choosy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
+    async def choosy(batch: Batch, *known: Any) -> None:
         if any("poison" in (message.content or "") for message in batch.messages):
             raise StoreRefused("the database refused: a value is too large")
-        await commit(batch, after)
+        await commit(batch, *known)
 
     monkeypatch.setattr(store, "commit", choosy)
     await Ingest(store, root).catch_up()
@@ -260,12 +260,12 @@ async def test_a_busy_database_is_waited_for_and_nothing_is_lost(
     work(relay)
     commit, tries = store.commit, 0
 
-    async def busy(batch: Batch, after: Mapping[str, int] | None = None) -> None:
+    async def busy(batch: Batch, *known: Any) -> None:
         nonlocal tries
         tries += 1
         if tries < 4:
             raise StoreBusy("the database is locked")
-        await commit(batch, after)
+        await commit(batch, *known)
 
     monkeypatch.setattr(store, "commit", busy)
     ingest, stop = Ingest(store, root, poll_ms=10), asyncio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,8 @@ async def test_an_end_that_moves_on_does_not_put_off_who_asked_for_what_was_ther
     async with empty(tmp_path, "live") as store:
         commit = store.commit
 
-        async def commit_and_more(batch: Batch, after: Mapping[str, int] | None = None) -> None:
-            await commit(batch, after)
+        async def commit_and_more(batch: Batch, *known: Any) -> None:
+            await commit(batch, *known)
             assert len(await store.calls()) < 9, "it never ends"
             relays[0].call([user("later")], assistant("done"))
 
@@ -154,11 +154,11 @@ async def test_a_call_that_cannot_be_recorded_is_stored_with_the_others_or_not_a
     async with empty(tmp_path, "live") as store:
         commit, commits = store.commit, 0
 
-        async def once(batch: Batch, after: Mapping[str, int] | None = None) -> None:
+        async def once(batch: Batch, *known: Any) -> None:
             nonlocal commits
             if commits == 1:
                 raise StoreBusy("the database is locked")
-            await commit(batch, after)
+            await commit(batch, *known)
             commits += 1
 
         monkeypatch.setattr(store, "commit", once)
