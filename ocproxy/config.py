@@ -14,6 +14,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -59,6 +60,11 @@ class Ingest(_Section, frozen=True):
     poll_ms: int = 100
 
 
+class Retention(_Section, frozen=True):
+    older_than: str = ""  # as in "90d"; empty: for ever
+    keep_usage: bool = True  # calls with tokens and cost outlive what was said
+
+
 class Rates(_Section, frozen=True):
     """US dollars per million tokens; None: not said."""
 
@@ -85,6 +91,7 @@ class Config(_Section, frozen=True):
     routes: Routes = Routes()
     journal: Journal = Journal()
     ingest: Ingest = Ingest()
+    retention: Retention = Retention()
     prices: dict[str, Price] = {}  # by model name or glob
 
     @property
@@ -108,6 +115,7 @@ BUILTIN_UPSTREAMS = {
     "gemini": "https://generativelanguage.googleapis.com",
 }
 
+_AGES = "a number of hours, days or weeks as 12h, 90d or 26w; empty for ever"
 _DATABASES = "sqlite:///path/to/file.db, postgresql://user:password@host/database or memory:"
 
 # Read by other parts of the program, not settings.
@@ -137,6 +145,12 @@ def load(
         config = _convert(data, source, strict=source == str(path))
         _check(config, source)
     return config
+
+
+def age(text: str) -> timedelta | None:
+    """How long "12h", "90d" or "26w" is; None: `text` is no such age."""
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[found[2]]: int(found[1])}) if found else None
 
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
@@ -220,6 +234,7 @@ def _explain(error: msgspec.ValidationError, source: str, above: str) -> ConfigE
 def _section(place: str) -> type[_Section]:
     sections: dict[str, type[_Section]] = {
         "": Config, "server": Server, "routes": Routes, "journal": Journal, "ingest": Ingest,
+        "retention": Retention,
     }  # fmt: skip
     if place.startswith("prices."):
         return Rates if "[...]" in place else Price
@@ -253,6 +268,11 @@ def _check(config: Config, source: str) -> None:
         (0 <= config.journal.keep_gb <= 1_000_000, "journal.keep_gb", "gigabytes up to 1000000, 0 without bound"),
         (1 <= config.ingest.batch_calls <= 10_000, "ingest.batch_calls", "a number from 1 to 10000"),
         (1 <= config.ingest.poll_ms <= 60_000, "ingest.poll_ms", "milliseconds from 1 to 60000"),
+        (
+            not config.retention.older_than or age(config.retention.older_than) is not None,
+            "retention.older_than",
+            _AGES,
+        ),
         (config.routes.default in config.upstreams, "routes.default", f"one of {', '.join(config.upstreams)}"),
     ]
     for name, upstream in config.upstreams.items():
@@ -278,6 +298,10 @@ def _price_rules(key: str, price: Price) -> list[tuple[bool, str, str]]:
     ]
     rules += [(t.isdecimal(), f"{key}.above.{t}", "named by a number of tokens, as above.200000") for t in price.above]
     return [*rules, (price.input is not None and price.output is not None, key, "given with input and output")]
+
+
+def _is_age(text: str) -> bool:
+    return not text or age(text) is not None
 
 
 def _is_database(url: str) -> bool:

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ocproxy import instance, status
+from ocproxy.ageing.retention import Retention
 from ocproxy.api.app import build, build_closed
 from ocproxy.config import Config
 from ocproxy.errors import JournalError, OcproxyError, ServerError, StoreBusy, StoreError
@@ -226,13 +227,16 @@ async def watch(ingest: Ingest, diary: Diary) -> None:
 
 
 async def _keep(config: Config, store: Store, stop: asyncio.Event, diary: Diary) -> None:
-    """Compress finished segments and remove old ones, of what the database has."""
+    """Compress finished segments, remove old ones of what the database has, and tend to the age of what is stored."""
     before: str | None = None
+    retention = Retention(config, store)
     while True:
         await asyncio.sleep(_KEEP_SECONDS)
         try:
             resumes = {journal: Position.parse(row.resume) for journal, row in (await store.positions()).items()}
             await asyncio.to_thread(keep_journals, config, resumes, stop)
+            for said in await retention.tend(stop):
+                log.warning("%s", said)  # it must be seen: something is gone
             trouble = None
         except StoreError:
             continue  # nothing may be removed without its word; the ingest tells of it
