@@ -1,13 +1,15 @@
-"""`ocproxy db upgrade | downgrade | current`: the revision of the database's tables."""
+"""`ocproxy db upgrade | downgrade | current | compact`: the database's tables, and the room that it takes."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from ocproxy import instance
 from ocproxy.cli.invocation import Invocation, Json
+from ocproxy.service import removal
 from ocproxy.service.answers import refuse_memory
 from ocproxy.store import migrations, search
 from ocproxy.store.base import backend_of
@@ -24,7 +26,7 @@ Revision = Annotated[str, typer.Argument(help="A revision, `head`, `base`, or a 
 
 @COMMAND.callback()
 def db() -> None:
-    """Move the database's tables to another revision."""
+    """Move the database's tables to another revision, or give unused room back."""
 
 
 @COMMAND.command(context_settings={"ignore_unknown_options": True})  # so that -1 is a revision
@@ -51,6 +53,17 @@ def current(ctx: typer.Context, as_json: Json = False) -> None:
     else:
         newest = " (newest)" if revision == migrations.newest() else ""
         run.out.print(f"{revision}{newest}" if revision else "none: there are no tables yet")
+
+
+@COMMAND.command()
+def compact(ctx: typer.Context) -> None:
+    """Give unused room back to the disk, and wipe what removed rows left in it. A SQLite file is copied: that takes as
+    much room for a moment, and others that write wait. PostgreSQL uses the room again, and is only told to."""
+    run: Invocation = ctx.obj
+    if not asyncio.run(removal.compact(run.settings())):
+        run.say("others kept reading the database: its write-ahead log could not be emptied; try again")
+        raise typer.Exit(1)
+    run.say("done")
 
 
 def _move(run: Invocation, revision: str, *, down: bool) -> None:

@@ -59,6 +59,7 @@ def _head(found: dict[str, Any]) -> Iterator[Text]:
         "model": session["model"],
         "began": clock(session["created_at"]),
         "last call": clock(session["updated_at"]),
+        "pruned": f"{clock(session['pruned_at'])}: its content was removed" if session["pruned_at"] else None,
         "tokens": f"{amount(session['input_tokens'])} in, {amount(session['cache_read_tokens'])} read from cache,"
         f" {amount(session['cache_write_tokens'])} written to it, {amount(session['output_tokens'])} out"
         if counted

@@ -132,7 +132,7 @@ What may never change
 """
 
 from ocproxy.journal.ending import end_life
-from ocproxy.journal.erasing import Erasure, Found, erase, find
+from ocproxy.journal.erasing import Erasure, erase, find_open
 from ocproxy.journal.folder import list_journals
 from ocproxy.journal.keeping import Compressed, Removed, compress_sealed, remove_old
 from ocproxy.journal.reader import JournalReader
@@ -149,7 +149,6 @@ from ocproxy.journal.writer import JournalWriter
 __all__ = [
     "Compressed",
     "Erasure",
-    "Found",
     "JournalReader",
     "JournalReport",
     "JournalSummary",
@@ -160,7 +159,7 @@ __all__ = [
     "compress_sealed",
     "end_life",
     "erase",
-    "find",
+    "find_open",
     "list_journals",
     "remove_old",
     "summarize",

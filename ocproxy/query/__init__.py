@@ -53,8 +53,15 @@ async def sessions(store: Store, *, limit: int | None = None) -> list[JsonObject
     return await _sessions(store, await store.summaries(limit=limit))
 
 
+async def session(store: Store, session_id: str) -> JsonObject:
+    """One session with its totals."""
+    (one,) = await _sessions(store, [await find_session(store, session_id)])
+    return one
+
+
 async def show(store: Store, session_id: str) -> JsonObject:
-    """One session whole: {session, agents, messages, file_events, calls, subagents}, the subagents' own ones included.
+    """One session whole: {session, agents, messages, file_events, calls, subagents}, the subagents' own ones included. The
+    session also has `pruned_at`: when its content was removed and its usage stayed (ISO 8601; None: it was not).
 
     `agents` are those that were heard in it, with their totals and `status`: `active` for minutes after the last call;
     then `crashed` where the newest main call failed or broke off, else `idle`; `closed` where it was told that nothing
@@ -63,10 +70,10 @@ async def show(store: Store, session_id: str) -> JsonObject:
     None where nothing is left."""
     summary = await find_session(store, session_id)
     id = summary.row.id
-    agent = agent_of(summary.row)
+    agent, pruned = agent_of(summary.row), (await store.pruned([id])).get(id)
     (session,) = await _sessions(store, [summary])
     return {
-        "session": session,
+        "session": {**session, "pruned_at": pruned.isoformat() if pruned else None},
         "agents": [_agent(agent) for agent in await store.agent_sessions([id])],
         "messages": [{**_message(row), "spoken": _spoken(row, agent)} for row in await store.messages(id)],
         "file_events": [as_json(row) for row in await store.file_events(id)],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocproxy import instance, query
+from ocproxy.ageing.erasing import erase_removed
 from ocproxy.config import Config
 from ocproxy.errors import NotFound, StoreBusy, StoreError
 from ocproxy.ingest.ending import end_left_open
@@ -42,9 +43,22 @@ async def rebuild(config: Config, into: str | None = None, *, forget: bool = Fal
     if not data.exists():
         raise NotFound(f"there is no data folder {data}", hint="name the folder with --data-dir")
     with instance.claim_ingest(data):
+        await _finish_erasing(config)
         if into is not None:
             return await _fill(config, into)
         return await _replace(config, forget=forget)
+
+
+async def _finish_erasing(config: Config) -> None:
+    """What was removed must not come back: only the old database knows what is still to be erased from the journal."""
+    file = backend_of(config.store_url).file(config.store_url)
+    if file is not None and not file.exists():
+        return
+    try:
+        async with await open_store(config.store_url) as store:
+            await erase_removed(store, config.journal_path)
+    except StoreError:  # it cannot be read, which is why it is made anew; what can be told of it is told later
+        return
 
 
 async def _replace(config: Config, *, forget: bool) -> Rebuilt:
