@@ -231,20 +231,20 @@ async def _keep(config: Config, store: Store, stop: asyncio.Event, diary: Diary)
     before: str | None = None
     retention = Retention(config, store)
     while True:
-        await asyncio.sleep(_KEEP_SECONDS)
+        trouble: str | None = None
         try:
             resumes = {journal: Position.parse(row.resume) for journal, row in (await store.positions()).items()}
-            await asyncio.to_thread(keep_journals, config, resumes, stop)
             for said in await retention.tend(stop):
-                log.warning("%s", said)  # it must be seen: something is gone
-            trouble = None
+                log.warning("%s", said)  # something is gone: that must be seen
+            await asyncio.to_thread(keep_journals, config, resumes, stop)
         except StoreError:
-            continue  # nothing may be removed without its word; the ingest tells of it
+            trouble = before  # nothing may be removed without its word; the ingest tells of it
         except JournalError as error:
             trouble = str(error)
         if trouble and trouble != before and (failure := diary.note(trouble)):
             log.warning("%s", failure)
         before = trouble
+        await asyncio.sleep(_KEEP_SECONDS)
 
 
 def keep_journals(config: Config, resumes: dict[str, Position], stop: asyncio.Event) -> None:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ocproxy import __version__, incidents, instance, query
 from ocproxy.config import Config
 from ocproxy.errors import JournalError, OcproxyError, StoreError
@@ -49,6 +51,7 @@ async def gather(config: Config, store: Store | None) -> Facts:
         "data_dir": str(data),
         "journals": [],
         "gaps": [],
+        "retention": msgspec.to_builtins(config.retention),
         "database": {"url": mask(config.store_url)},
         "incidents": [incident._asdict() for incident in incidents.recent(data)],
         "disk_free_bytes": shutil.disk_usage(data).free if data.exists() else None,
@@ -60,6 +63,7 @@ async def gather(config: Config, store: Store | None) -> Facts:
         try:
             positions = await query.positions(store)
             facts["gaps"] = await query.gaps(store)
+            facts["retention"].update(await query.removals(store))
             facts["database"].update(await asyncio.to_thread(_database, config))
         except StoreError as error:
             problems.append(problem(f"the database does not answer: {error}", error.hint))

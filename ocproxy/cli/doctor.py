@@ -61,6 +61,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
             else "in the memory of a server, and there is none now; the next one fills it again from the journal"
         )
     lines.append(("database", f"{database['url']}{extent}, {revision}"))
+    lines += [("retention", line) for line in _retention(facts["retention"])]
     lines += [("gap", line) for line in _gaps(facts["gaps"])]
     lines += [("incident", f"{clock(i['at'])} {one_line(i['what'])}") for i in facts["incidents"][-_SHOWN:]]
     for name, value in facts["agents"].items():
@@ -70,6 +71,20 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if not any(facts["agents"].values()) and url:
         lines.append(("agents", f"in this shell none is pointed here; ANTHROPIC_BASE_URL={url} claude does it"))
     return lines
+
+
+def _retention(rules: dict[str, Any]) -> list[str]:
+    lines = []
+    if rules["older_than"]:
+        stays = ", their usage stays" if rules["keep_usage"] else ""
+        lines.append(f"sessions whose last call is older than {rules['older_than']} go{stays}")
+    if last := rules.get("last"):
+        counts = f"{last['sessions']} sessions, {last['messages']} messages, {last['calls']} calls"
+        lines.append(f"last removal {clock(last['at'])}: {counts} ({one_line(last['reason'])})")
+    return lines + [
+        f"{count} exchanges are still to be erased from journal {journal[:8]}, by the ocproxy that has it"
+        for journal, count in sorted(rules.get("waiting", {}).items())
+    ]
 
 
 def _gaps(gaps: list[dict[str, Any]]) -> list[str]:

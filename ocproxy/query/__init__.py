@@ -236,6 +236,13 @@ async def gaps(store: Store) -> list[JsonObject]:
     return [as_json(gap) for gap in await store.gaps()]
 
 
+async def removals(store: Store) -> JsonObject:
+    """What was removed: {last, waiting}. `last` is the newest removal, None where there was none; `waiting` says by
+    journal id how many exchanges are still to be erased from it."""
+    newest = [{**one._asdict(), "at": one.at.isoformat()} for one in await store.removals(1)]
+    return {"last": newest[0] if newest else None, "waiting": await store.count_erasures()}
+
+
 async def find_session(store: Store, prefix: str) -> SessionSummary:
     ids = await store.find_sessions(prefix)
     if not ids:

@@ -109,6 +109,10 @@ class Removals(Shape):
         """What is still to be erased, by journal id."""
         ...
 
+    async def count_erasures(self) -> dict[str, int]:
+        """How many exchanges are still to be erased, by journal id."""
+        ...
+
     async def forget_erasures(self, journal: str, exchanges: Collection[int]) -> None:
         """They are erased."""
         ...

@@ -184,6 +184,11 @@ class SqlRemovals:
         rows = await self._all(query)
         return by_journal({(row["journal"], row["exchange"]): row["position"] for row in rows})
 
+    async def count_erasures(self) -> dict[str, int]:
+        journal = schema.ERASURES.c.journal
+        rows = await self._all(sa.select(journal, sa.func.count().label("waiting")).group_by(journal))
+        return {row["journal"]: row["waiting"] for row in rows}
+
     async def forget_erasures(self, journal: str, exchanges: Collection[int]) -> None:
         await undisturbed(self._forget_erasures(journal, sorted(exchanges)))
 
