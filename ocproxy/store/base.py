@@ -31,6 +31,7 @@ from ocproxy.model import (
     SessionRow,
 )
 from ocproxy.store.removal import Removals
+from ocproxy.store.sizes import Sizes
 from ocproxy.store.terms import Term
 from ocproxy.work import AgentSession, AvailableAgent, ChangeStatus, InboxItem, PendingChange, Task, TaskState, Worktree
 
@@ -146,7 +147,7 @@ class Hit(NamedTuple):
     command: str | None = None
 
 
-class Store(Removals, Shape):
+class Store(Removals, Sizes, Shape):
     """One database."""
 
     async def __aenter__(self) -> Self: ...

@@ -23,7 +23,9 @@ from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
 from ocproxy.store.base import Bell, Store
 from ocproxy.store.schema import METADATA
+from ocproxy.store.sizes import StoreSize
 from ocproxy.store.sql import SqlStore
+from ocproxy.store.sql_sizes import measure_postgres
 from ocproxy.store.undisturbed import undisturbed
 
 Result = TypeVar("Result")
@@ -104,6 +106,9 @@ class PostgresStore(SqlStore):
 
     def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
         return self._listen("ocproxy_turns", but=self._own)
+
+    async def measure(self, connection: AsyncConnection) -> StoreSize:
+        return await measure_postgres(connection)
 
     async def settle(self, *, compact: bool) -> bool:
         """The server reuses the room of removed rows, and its autovacuum finds it by itself; VACUUM does so now. It

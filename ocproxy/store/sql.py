@@ -43,6 +43,7 @@ from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
 from ocproxy.store.sightings import Remembered, Sightings
 from ocproxy.store.sql_removal import SqlRemovals
+from ocproxy.store.sql_sizes import SqlSizes
 from ocproxy.store.undisturbed import undisturbed
 from ocproxy.store.upserts import changes, upserts
 from ocproxy.store.worklist import Worklist
@@ -65,7 +66,7 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 }
 
 
-class SqlStore(Searching, Worklist, SqlRemovals):
+class SqlStore(Searching, Worklist, SqlRemovals, SqlSizes):
     """A `Store` over an async engine."""
 
     is_shared = False

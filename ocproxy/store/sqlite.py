@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations, search
 from ocproxy.store.base import Bell, Store
+from ocproxy.store.sizes import StoreSize
 from ocproxy.store.sql import SqlStore
+from ocproxy.store.sql_sizes import measure_sqlite
 from ocproxy.store.undisturbed import undisturbed
 
 Result = TypeVar("Result")
@@ -65,6 +67,10 @@ class SqliteStore(SqlStore):
         """Free pages, and free room in pages, are filled with zeros. Slower, so it is off otherwise."""
         await connection.execute(sa.text("PRAGMA secure_delete=ON"))
 
+    async def measure(self, connection: AsyncConnection) -> StoreSize:
+        found = await measure_sqlite(connection)
+        return found._replace(log_bytes=_size(Path(f"{self._engine.url.database}-wal")))
+
     async def settle(self, *, compact: bool) -> bool:
         return await undisturbed(asyncio.to_thread(self._settle, compact))
 
@@ -106,6 +112,10 @@ class SqliteStore(SqlStore):
                 seen = now
 
             yield wait
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _version(watching: sqlite3.Connection) -> object:
