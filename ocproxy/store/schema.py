@@ -169,12 +169,22 @@ FILE_EVENTS = sa.Table(
     sa.Index("ix_opencode_file_events_file_path", "file_path", postgresql_using="hash"),
 )
 
+# What many rows share: see `ocproxy.store.blobs`.
+BLOBS = sa.Table(
+    "blobs",
+    METADATA,
+    sa.Column("hash", Words(), primary_key=True),
+    sa.Column("plain_bytes", sa.BigInteger(), nullable=False),
+    sa.Column("data", sa.LargeBinary(), nullable=False),
+)
+
 PROMPTS = sa.Table(
     "prompts",
     METADATA,
     sa.Column("hash", Words(), primary_key=True),
-    sa.Column("system", _WIRE_JSON(), nullable=False),
-    sa.Column("tools", _WIRE_JSON(), nullable=False),
+    *[sa.Column(name, Words(), sa.ForeignKey("blobs.hash"), nullable=False) for name in ("system_hash", "tools_hash")],
+    sa.Index("ix_prompts_system_hash", "system_hash"),
+    sa.Index("ix_prompts_tools_hash", "tools_hash"),
 )
 
 TOOL_USES = sa.Table(

@@ -38,6 +38,7 @@ from ocproxy.store.base import (
     Unpriced,
     UsageBy,
 )
+from ocproxy.store.blobs import unpack
 from ocproxy.store.costs import set_costs
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
@@ -269,8 +270,11 @@ class SqlStore(Searching, Worklist, SqlRemovals, SqlSizes):
         return sorted((from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
 
     async def prompt(self, hash: str) -> PromptRow | None:
-        rows = await self._all(sa.select(schema.PROMPTS).where(schema.PROMPTS.c.hash == hash))
-        return from_row(rows[0], PromptRow) if rows else None
+        prompt, system, tools = schema.PROMPTS.c, schema.BLOBS.alias("system"), schema.BLOBS.alias("tools")
+        query = sa.select(system.c.data.label("system"), tools.c.data.label("tools")).where(prompt.hash == hash)
+        query = query.join_from(schema.PROMPTS, system, system.c.hash == prompt.system_hash)
+        rows = await self._all(query.join(tools, tools.c.hash == prompt.tools_hash))
+        return PromptRow(hash, unpack(rows[0]["system"]), unpack(rows[0]["tools"])) if rows else None
 
     async def gaps(self) -> list[GapRow]:
         query = sa.select(schema.GAPS).order_by(schema.GAPS.c.created_at, schema.GAPS.c.id)

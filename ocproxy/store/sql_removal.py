@@ -255,9 +255,13 @@ async def _count_shared(connection: AsyncConnection, ids: Sequence[str]) -> int:
 
 
 async def _drop_prompts(connection: AsyncConnection, hashes: Sequence[str]) -> None:
-    """Those that no call needs any more."""
-    prompt, call = schema.PROMPTS, schema.CALLS.c
+    """Those that no call needs any more, and what only they held."""
+    prompt, blob, call = schema.PROMPTS.c, schema.BLOBS.c, schema.CALLS.c
     for start in range(0, len(hashes), _AT_ONCE):
-        needed = sa.exists().where(call.prompt_hash == prompt.c.hash)
-        some = hashes[start : start + _AT_ONCE]
-        await connection.execute(sa.delete(prompt).where(prompt.c.hash.in_(some), ~needed))
+        query = sa.select(schema.PROMPTS).where(prompt.hash.in_(hashes[start : start + _AT_ONCE]))
+        unneeded = query.where(~sa.exists().where(call.prompt_hash == prompt.hash))
+        for row in (await connection.execute(unneeded)).all():
+            await connection.execute(sa.delete(schema.PROMPTS).where(prompt.hash == row.hash))
+            for hash in (row.system_hash, row.tools_hash):
+                needed = sa.exists().where((prompt.system_hash == hash) | (prompt.tools_hash == hash))
+                await connection.execute(sa.delete(schema.BLOBS).where(blob.hash == hash, ~needed))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ocproxy.model import Batch
 from ocproxy.store import schema
+from ocproxy.store.blobs import pack
 
 Update = Callable[[Any], Any]  # the row that would have been inserted -> the value of a column
 
@@ -23,8 +24,11 @@ class Upsert(NamedTuple):
 
 def upserts(batch: Batch) -> list[Upsert]:
     """In an order that satisfies the foreign keys. Rows of runs are there before (`store.accounts`)."""
+    blobs, prompts = pack(batch.prompts)
     found = [
-        Upsert(schema.PROMPTS, batch.prompts, {}),
+        # A hash says all that there is to a row, so one that is stored need not be looked at.
+        Upsert(schema.BLOBS, blobs, {}),
+        Upsert(schema.PROMPTS, prompts, {}),
         Upsert(schema.SESSIONS, batch.sessions, _session_updates()),
         Upsert(schema.MESSAGES, batch.messages, _message_updates()),
         Upsert(schema.TOOL_USES, batch.tool_uses, {}),

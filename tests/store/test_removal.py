@@ -78,6 +78,7 @@ async def test_a_session_goes_with_all_that_belongs_to_it_and_another_stays_as_i
         assert datetime.now(UTC) - done[0].at < timedelta(minutes=1)
     kept = await asyncio.to_thread(count, url)
     assert kept["tool_uses"] == kept["opencode_file_events"] == 1 and kept["prompts"] == 2
+    assert kept["blobs"] == 3, "system of s2, that of all, and no tools"
 
 
 async def test_what_is_erased_is_forgotten_and_nothing_else(url: str) -> None:
