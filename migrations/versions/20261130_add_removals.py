@@ -8,6 +8,7 @@ A foreign key without an index makes every removal of a row a search through the
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "20261130_add_removals"
 down_revision = "20261128_add_replicas"
@@ -30,6 +31,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("sessions", "messages", "calls")],
+        sa.Column("session_ids", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     )
     op.create_table(
         "erasures",

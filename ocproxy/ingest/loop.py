@@ -214,8 +214,8 @@ class Ingest:
 
     async def _store_items(self, items: list[Exchange | FoundGap], turns: list[IngestTurn]) -> None:
         """Record the items and commit them with the positions they came from: one transaction, whatever fails."""
-        if self._removals is None:
-            self._removals = await self._store.removal_count()
+        self._removals, removed = await self._store.removed_since(self._removals)
+        self._recorder.drop(removed)
         failed: dict[str, Exception] = {}
         try:
             await self._commit_items(items, turns, failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -77,6 +77,11 @@ class Recorder:
         for id, session in list(self._held.items()):
             if ends.get(id) != (session.row, session.last_seq):
                 del self._held[id]
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Forget these sessions, which were removed. Call it between batches."""
+        for id in ids:
+            self._held.pop(id, None)
 
     def _evict(self) -> None:
         """Forget the sessions that were used least recently, while they are too many or too large; but the last one."""

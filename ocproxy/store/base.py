@@ -169,7 +169,7 @@ class Store(Removals, Sizes, Shape):
 
         `after` are the counts of commits of all journals but the batch's own (`IngestTurn.commits`) when what the batch
         rests on was read, and `removals` was the count of removals. Raises StoreMoved, and stores nothing, when one of
-        them has stored calls since, or sessions were removed.
+        them has stored calls since, or a session that the batch adds to was removed.
         """
         ...
 

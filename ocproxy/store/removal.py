@@ -93,8 +93,9 @@ class Removals(Shape):
         """
         ...
 
-    async def removal_count(self) -> int:
-        """Grows with every removal: who holds sessions in memory hands it to `commit`."""
+    async def removed_since(self, count: int | None) -> tuple[int, set[str]]:
+        """How many removals there were, and which sessions those took away that came after the first `count` (None:
+        only the count is asked for). Who holds sessions in memory forgets these, and hands the number to `commit`."""
         ...
 
     async def removals(self, limit: int) -> list[Removal]:

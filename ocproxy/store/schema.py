@@ -394,7 +394,7 @@ HUMAN_INBOX = sa.table(
     sa.column("since", Moment()),
 )
 
-# What was removed, without a word of what it said. The newest number tells who holds sessions in memory that some went.
+# What was removed, without a word of what it said: who holds sessions in memory learns from it which ones went.
 REMOVALS = sa.Table(
     "removals",
     METADATA,
@@ -402,6 +402,7 @@ REMOVALS = sa.Table(
     sa.Column("at", Moment(), nullable=False),
     _text("reason"),
     *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("sessions", "messages", "calls")],
+    sa.Column("session_ids", Notes(), nullable=False),
 )
 
 # Exchanges that are still to be erased from their journals, by whoever has those.

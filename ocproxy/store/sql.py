@@ -121,7 +121,7 @@ class SqlStore(Searching, Worklist, SqlRemovals, SqlSizes):
             if noted or after is not None or removals is not None:
                 await self.begin_writing(connection)
             if removals is not None:
-                await self.require_unremoved(connection, removals)
+                await self.require_unremoved(connection, removals, batch)
             if after is not None:
                 await self._require_unmoved(connection, batch, after)
             accounts = Accounts(connection, self.insert, batch)

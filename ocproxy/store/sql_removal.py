@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.errors import StoreMoved
 from ocproxy.exchange import call_id
+from ocproxy.model import Batch
 from ocproxy.store import schema
 from ocproxy.store.belongings import blanks, content_bytes, doomed
 from ocproxy.store.removal import Aged, Exchanges, Extent, Removal, Tie, by_journal
@@ -128,7 +129,9 @@ class SqlRemovals:
                 await _drop_prompts(connection, sorted(prompts))
             newest = (await connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq)))).scalar() or 0
             counts = {"sessions": len(ids), "messages": total.messages, "calls": total.calls}
-            await connection.execute(sa.insert(schema.REMOVALS).values(seq=newest + 1, at=at, reason=reason, **counts))
+            await connection.execute(
+                sa.insert(schema.REMOVALS).values(seq=newest + 1, at=at, reason=reason, session_ids=list(ids), **counts)
+            )
         return total
 
     async def _note_erasures(self, connection: AsyncConnection, ids: Sequence[str], strays: Sequence[str]) -> set[str]:
@@ -159,18 +162,29 @@ class SqlRemovals:
 
     # --- what is known of it afterwards
 
-    async def removal_count(self) -> int:
-        rows = await self._all(sa.select(sa.func.max(schema.REMOVALS.c.seq).label("newest")))
-        return rows[0]["newest"] or 0
+    async def removed_since(self, count: int | None) -> tuple[int, set[str]]:
+        removal = schema.REMOVALS.c
+        if count is None:
+            rows = await self._all(sa.select(sa.func.max(removal.seq).label("newest")))
+            return rows[0]["newest"] or 0, set()
+        rows = await self._all(sa.select(removal.seq, removal.session_ids).where(removal.seq > count))
+        return max((row["seq"] for row in rows), default=count), {id for row in rows for id in row["session_ids"]}
 
-    async def require_unremoved(self, connection: AsyncConnection, removals: int) -> None:
-        """Raises StoreMoved when something was removed since that was the count. For a transaction that stores."""
-        newest = await connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq)))
-        if (newest.scalar() or 0) != removals:
-            raise StoreMoved("sessions were removed meanwhile")
+    async def require_unremoved(self, connection: AsyncConnection, removals: int, batch: Batch) -> None:
+        """Raises StoreMoved when a session that the batch adds to was removed since that was the count of removals. For
+        a transaction that stores."""
+        removal = schema.REMOVALS.c
+        later = await connection.execute(sa.select(removal.session_ids).where(removal.seq > removals))
+        gone = {id for row in later for id in row.session_ids}
+        touched: set[str | None] = {*(row.id for row in batch.sessions), *(row.session_id for row in batch.messages)}
+        touched.update(row.session_id for row in batch.file_events)
+        touched.update(row.session_id for row in batch.calls)
+        if gone & touched:
+            raise StoreMoved("a session was removed meanwhile")
 
     async def removals(self, limit: int) -> list[Removal]:
-        query = sa.select(schema.REMOVALS).order_by(schema.REMOVALS.c.seq.desc()).limit(limit)
+        columns = [schema.REMOVALS.c[name] for name in Removal._fields]
+        query = sa.select(*columns).order_by(schema.REMOVALS.c.seq.desc()).limit(limit)
         return [Removal(**row) for row in await self._all(query)]
 
     async def pruned(self, ids: Sequence[str]) -> dict[str, datetime]:

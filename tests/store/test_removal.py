@@ -133,16 +133,21 @@ async def test_calls_of_no_session_go_by_themselves(url: str) -> None:
         assert await store.old_strays(NOON, keep_usage=False, after="", limit=9) == []
 
 
-async def test_a_batch_that_knows_of_no_removal_is_not_stored(url: str) -> None:
+async def test_a_batch_that_adds_to_a_session_that_is_gone_is_not_stored(url: str) -> None:
     async with await open_store(url) as store:
         await store.commit(batch("s1", "s2"))
-        known = await store.removal_count()
-        await store.commit(batch("s3", first=3), removals=known)
+        known, none = await store.removed_since(None)
+        assert (known, none) == (0, set())
         await store.remove(["s1"], reason="delete")
+        await store.remove(["s9"], reason="delete")
         with pytest.raises(StoreMoved):
-            await store.commit(batch("s4", first=4), removals=known)
-        assert await store.summary("s4") is None
-        await store.commit(batch("s4", first=4), removals=await store.removal_count())
+            await store.commit(batch("s4", "s1", first=4), removals=known)
+        assert await store.summary("s4") is None and await store.summary("s1") is None
+        await store.commit(batch("s3", first=3), removals=known)  # others go on, however much is removed
+        assert await store.removed_since(known) == (2, {"s1", "s9"})
+        assert await store.removed_since(2) == (2, set())
+        await store.commit(batch("s1"), removals=2)  # who knows that it is gone may begin it anew
+        assert await store.summary("s1") is not None
 
 
 async def test_a_connection_that_calls_of_others_went_over_is_told(url: str) -> None:
