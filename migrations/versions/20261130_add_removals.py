@@ -1,7 +1,7 @@
 """Add what removing needs: what went and when, what is to be erased from journals, and the indexes of foreign keys.
 
 Revision ID: 20261130_add_removals
-Revises: 20261128_add_replicas
+Revises: 20261130_add_seed_changes
 
 A foreign key without an index makes every removal of a row a search through the whole table that points at it.
 """
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261130_add_removals"
-down_revision = "20261128_add_replicas"
+down_revision = "20261130_add_seed_changes"
 branch_labels = None
 depends_on = None
 

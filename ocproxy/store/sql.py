@@ -22,7 +22,6 @@ from ocproxy.model import (
     IngestPosition,
     IngestTurn,
     MessageRow,
-    PromptRow,
     SessionRow,
 )
 from ocproxy.store import costs, schema
@@ -38,11 +37,11 @@ from ocproxy.store.base import (
     Unpriced,
     UsageBy,
 )
-from ocproxy.store.blobs import unpack
 from ocproxy.store.costs import set_costs
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
 from ocproxy.store.sightings import Remembered, Sightings
+from ocproxy.store.sql_prompts import SqlPrompts
 from ocproxy.store.sql_removal import SqlRemovals
 from ocproxy.store.sql_sizes import SqlSizes
 from ocproxy.store.undisturbed import undisturbed
@@ -67,7 +66,7 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 }
 
 
-class SqlStore(Searching, Worklist, SqlRemovals, SqlSizes):
+class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
     """A `Store` over an async engine."""
 
     is_shared = False
@@ -268,13 +267,6 @@ class SqlStore(Searching, Worklist, SqlRemovals, SqlSizes):
         query = sa.select(table).where(table.c.agent_name == agent, table.c.run.is_not_distinct_from(run))
         rows = await self._by_ids(query, table.c.summary_key, keys)
         return sorted((from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
-
-    async def prompt(self, hash: str) -> PromptRow | None:
-        prompt, system, tools = schema.PROMPTS.c, schema.BLOBS.alias("system"), schema.BLOBS.alias("tools")
-        query = sa.select(system.c.data.label("system"), tools.c.data.label("tools")).where(prompt.hash == hash)
-        query = query.join_from(schema.PROMPTS, system, system.c.hash == prompt.system_hash)
-        rows = await self._all(query.join(tools, tools.c.hash == prompt.tools_hash))
-        return PromptRow(hash, unpack(rows[0]["system"]), unpack(rows[0]["tools"])) if rows else None
 
     async def gaps(self) -> list[GapRow]:
         query = sa.select(schema.GAPS).order_by(schema.GAPS.c.created_at, schema.GAPS.c.id)
