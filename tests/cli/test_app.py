@@ -12,10 +12,10 @@ import typer
 from ocproxy import __version__, registry
 from ocproxy.cli import app
 
-# Of the fixed names; a new one is added here on purpose.
+# The fixed names; a new one is added here on purpose.
 COMMANDS = (
-    "blame calls changes db demo diff doctor files flush inbox journal rebuild reprice search serve sessions show tail"
-    " tasks usage"
+    "blame calls changes db delete demo diff doctor files flush inbox journal prune rebuild reprice search serve sessions"
+    " show stats tail tasks usage"
 ).split()
 
 
