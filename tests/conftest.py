@@ -48,7 +48,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def umask() -> Iterator[None]:
-    """`serve` and control set their own. What later tests make (a server of another user) must be readable as before."""
+    """`serve` and control set their own. What later tests make (for a server of another user) must be readable."""
     before = os.umask(0o022)
     os.umask(before)
     yield

@@ -38,7 +38,6 @@ FROM tasks WHERE state IN ('blocked', 'failed')
 
 def upgrade() -> None:
     op.create_index("ix_tool_uses_message_id", "tool_uses", ["message_id"])
-    op.create_index("ix_opencode_file_events_file_path", "opencode_file_events", ["file_path"], postgresql_using="hash")
     create_agent_sessions()
     create_worktrees()
     create_tasks()
@@ -64,7 +63,6 @@ def downgrade() -> None:
     op.execute("DROP VIEW human_inbox")
     for table in ("available_agents", "pending_changes", "tasks", "worktrees", "agent_sessions"):
         op.drop_table(table)
-    op.drop_index("ix_opencode_file_events_file_path", table_name="opencode_file_events")
     op.drop_index("ix_tool_uses_message_id", table_name="tool_uses")
 
 
@@ -410,7 +408,7 @@ def digest(*parts: str) -> str:
 
 
 def shorten(value: str) -> str:
-    """As `schema.shorten` did when this revision was made."""
+    """As `columns.shorten` did when this revision was made."""
     full = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
     return value if len(value) <= 512 else f"{value[: 512 - len(full) - 1]}~{full}"
 

@@ -1,7 +1,7 @@
 """Add what removing needs: what went and when, what is to be erased from journals, and the indexes of foreign keys.
 
 Revision ID: 20261130_add_removals
-Revises: 20261130_add_seed_changes
+Revises: 20261130_add_agents_and_changes
 
 A foreign key without an index makes every removal of a row a search through the whole table that points at it.
 """
@@ -11,13 +11,12 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "20261130_add_removals"
-down_revision = "20261130_add_seed_changes"
+down_revision = "20261130_add_agents_and_changes"
 branch_labels = None
 depends_on = None
 
 INDEXES = [
     ("ix_opencode_file_events_message_id", "opencode_file_events", "message_id"),
-    ("ix_tool_uses_message_id", "tool_uses", "message_id"),
     ("ix_calls_prompt_hash", "calls", "prompt_hash"),
 ]
 

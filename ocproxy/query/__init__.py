@@ -60,8 +60,8 @@ async def session(store: Store, session_id: str) -> JsonObject:
 
 
 async def show(store: Store, session_id: str) -> JsonObject:
-    """One session whole: {session, agents, messages, file_events, calls, subagents}, the subagents' own ones included. The
-    session also has `pruned_at`: when its content was removed and its usage stayed (ISO 8601; None: it was not).
+    """One session whole: {session, agents, messages, file_events, calls, subagents}, the subagents' own ones included.
+    The session also has `pruned_at`: when its content was removed and its usage stayed (ISO 8601; None: it was not).
 
     `agents` are those that were heard in it, with their totals and `status`: `active` for minutes after the last call;
     then `crashed` where the newest main call failed or broke off, else `idle`; `closed` where it was told that nothing

@@ -26,6 +26,7 @@ from ocproxy.exchange import Outcome
 from ocproxy.model import Batch, CallKind
 from ocproxy.store import schema
 from ocproxy.store.base import CallCost
+from ocproxy.store.columns import shorten
 from ocproxy.store.costs import TOKENS
 from ocproxy.work import config_hash, task_id
 
@@ -233,7 +234,7 @@ def _accounts_of(call: Facts) -> list[tuple[sa.Table, Key]]:
     """Where a call counts."""
     found: list[tuple[sa.Table, Key]] = []
     if call["session_id"] is not None:
-        key: Key = (call["session_id"], schema.shorten(call["agent"]))
+        key: Key = (call["session_id"], shorten(call["agent"]))
         found.append((schema.AGENT_SESSIONS, key))
     if call["run"] is not None:
         key = (task_id(call["run"]),)

@@ -203,8 +203,8 @@ class Store(Removals, Sizes, Shape):
         """In the order in which they were stored."""
         ...
 
-    async def file_events(self, session_id: str | None = None, *, path: str | None = None) -> list[FileEvent]:
-        """Of one session, or all, in the order of the calls; of the file `path` alone, as the agent wrote it."""
+    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
+        """Of one session, or all, in the order of the calls."""
         ...
 
     async def events_of_files(self, part: str) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.model import Batch
 from ocproxy.store import schema
+from ocproxy.store.columns import shorten
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.work import AvailableAgent, Worktree, clean
 
@@ -55,7 +56,7 @@ class Sightings:
         new_trees = [
             one
             for one in self._batch.worktrees
-            if (known := trees.get(schema.shorten(one.path))) is None or _merged_worktree(known, one) != known
+            if (known := trees.get(shorten(one.path))) is None or _merged_worktree(known, one) != known
         ]
         new_agents = [
             one
@@ -69,12 +70,12 @@ class Sightings:
 
     async def _store_worktrees(self, seen: Sequence[Worktree]) -> None:
         """One that is archived stays so: whoever makes a folder there again says so with a row of its own."""
-        paths = {schema.shorten(one.path) for one in seen}
+        paths = {shorten(one.path) for one in seen}
         query = sa.select(schema.WORKTREES).where(_tree.path.in_(paths), _tree.status == "active", _tree.machine == "")
         known = {row.path: row for row in await self._read(query, Worktree)}
         new: dict[str, Worktree] = {}
         for one in seen:
-            path = schema.shorten(one.path)
+            path = shorten(one.path)
             new[path] = _merged_worktree(new.get(path) or known.get(path), one)
         made = [to_dict(row) for path, row in new.items() if path not in known]
         if made:

@@ -37,6 +37,7 @@ from ocproxy.store.base import (
     Unpriced,
     UsageBy,
 )
+from ocproxy.store.columns import shorten
 from ocproxy.store.costs import set_costs
 from ocproxy.store.rows import from_row, to_dict
 from ocproxy.store.search import Searching
@@ -217,13 +218,11 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.seq, table.c.created_at)
         return [from_row(row, MessageRow) for row in await self._all(query)]
 
-    async def file_events(self, session_id: str | None = None, *, path: str | None = None) -> list[FileEvent]:
+    async def file_events(self, session_id: str | None = None) -> list[FileEvent]:
         table = schema.FILE_EVENTS
         query = sa.select(table).order_by(table.c.created_at, table.c.session_id, table.c.ordinal)
         if session_id is not None:
             query = sa.select(table).where(table.c.session_id == session_id).order_by(table.c.ordinal)
-        if path is not None:
-            query = query.where(table.c.file_path == path)
         return [from_row(row, FileEvent) for row in await self._all(query)]
 
     async def calls(self, session_id: str | None = None, *, limit: int | None = None) -> list[CallRow]:
@@ -297,7 +296,7 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         )
         rows = await self._by_ids(query, use.tool_use_id, ids)
         found = {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
-        return {id: found[key] for id in ids if (key := schema.shorten(id)) in found}
+        return {id: found[key] for id in ids if (key := shorten(id)) in found}
 
     async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
         table = schema.SESSIONS

@@ -14,8 +14,8 @@ from ocproxy.cli import app
 
 # The fixed names; a new one is added here on purpose.
 COMMANDS = (
-    "blame calls changes db delete demo diff doctor files flush inbox journal prune rebuild reprice search serve sessions"
-    " show stats tail tasks usage"
+    "blame calls changes db delete demo diff doctor files flush inbox journal prune rebuild reprice search serve"
+    " sessions show stats tail tasks usage"
 ).split()
 
 

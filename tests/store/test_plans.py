@@ -44,10 +44,6 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
         {"ix_pending_changes_status_created"},
     ),
     "the newest changes": (lambda store: store.pending_changes(limit=20), {"ix_pending_changes_created_at"}),
-    "the file events of a path": (
-        lambda store: store.file_events(path="/w/a.txt"),
-        {"ix_opencode_file_events_file_path"},
-    ),
     "the newest tasks": (lambda store: store.tasks(limit=20), {"ix_tasks_created_at"}),
     "the blocked tasks": (lambda store: store.tasks(state="blocked", limit=20), {"ix_tasks_state_created"}),
     "a call with tool uses that is stored": (

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ocproxy.errors import StoreRefused
-from ocproxy.model import Batch, CallRow, SessionRow, Status, ToolUseRow
+from ocproxy.model import Batch, CallRow, SessionRow, ToolUseRow
 from ocproxy.store import schema
 from ocproxy.store.base import CallCost, Store, backend_of, open_store
 from ocproxy.work import AvailableAgent, PendingChange, Worktree, config_hash, task_id
@@ -316,11 +316,3 @@ async def test_names_of_any_length_and_kind_lead_to_their_rows(store: Store) -> 
     assert [row.calls for row in await store.agent_sessions()] == [2, 2]
     assert {(task.calls, task.worktree_id) for task in await store.tasks()} == {(2, "w-5"), (2, None)}
     assert len(await store.worktrees()) == 2
-
-
-async def test_events_of_one_file_are_found_by_its_path(store: Store) -> None:
-    long = "/w/" + "x" * 5_000
-    events = [event("e1", file_path=long), event("e2", Status.APPLIED, file_path="/w/b")]
-    await store.commit(Batch(sessions=[session()], messages=[message("m1")], file_events=events))
-    assert [row.id for row in await store.file_events(path=long)] == ["e1"]
-    assert [row.id for row in await store.file_events("s1", path="/w/b")] == ["e2"]
