@@ -75,6 +75,14 @@ def blanks(ids: Sequence[str], strays: Sequence[str]) -> list[sa.Update]:
     ]
 
 
+def run_blanks(ids: Sequence[str]) -> sa.Update:
+    """What takes the words of sessions out of the runs that they belong to. A run outlives its sessions."""
+    session, task = schema.SESSIONS.c, schema.TASKS.c
+    runs = sa.select(session.run).where(session.id.in_(ids), session.run.is_not(None))
+    words = dict.fromkeys(("title", "input", "output_summary", "reason"))
+    return sa.update(schema.TASKS).where(task.session_id.in_(ids) | task.run.in_(runs)).values(words)
+
+
 def content_bytes(table: sa.Table) -> sa.ColumnElement[int]:
     """The bytes of a row's texts and JSON, in UTF-8."""
     texts = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text) or _is_text(column)]

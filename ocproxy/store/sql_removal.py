@@ -14,7 +14,7 @@ from ocproxy.errors import StoreMoved
 from ocproxy.exchange import call_id
 from ocproxy.model import Batch
 from ocproxy.store import schema
-from ocproxy.store.belongings import blanks, content_bytes, doomed
+from ocproxy.store.belongings import blanks, content_bytes, doomed, run_blanks
 from ocproxy.store.removal import Aged, Exchanges, Extent, Removal, Tie, by_journal
 from ocproxy.store.undisturbed import undisturbed
 
@@ -120,6 +120,7 @@ class SqlRemovals:
             for some, calls in _pieces(ids, strays):
                 total += await _measure(connection, some, calls, keep_usage=keep_usage)
                 prompts = await self._note_erasures(connection, some, calls)
+                await connection.execute(run_blanks(some))
                 for rows in doomed(some, calls, keep_usage=keep_usage):
                     await connection.execute(sa.delete(rows.table).where(rows.where))
                 if keep_usage:

@@ -65,7 +65,7 @@ async def test_a_session_goes_with_all_that_belongs_to_it_and_another_stays_as_i
         await store.commit(batch("s1"))
         expected = await store.extent(["s1"])
         assert (expected.sessions, expected.messages, expected.file_events, expected.calls) == (1, 2, 1, 2)
-        assert expected.rows == 7 and expected.content_bytes > 100 and expected.wire_bytes == 6
+        assert expected.rows == 8 and expected.content_bytes > 100 and expected.wire_bytes == 6
         assert await store.remove(["s1"], reason="delete") == expected
         assert await rows(store) == alone
         assert await store.prompt("s1-p") is None and await store.prompt("shared") is not None
@@ -115,6 +115,23 @@ async def test_usage_outlives_content_without_a_word_of_what_was_said(url: str) 
         assert [one.id for one in await store.old_sessions(late, keep_usage=False, after=None, limit=9)] == ["s1", "s2"]
         await store.remove(["s1"], reason="prune")
         assert await store.summary("s1") is None and await store.pruned(["s1"]) == {}
+
+
+@pytest.mark.parametrize("keep_usage", [False, True])
+async def test_a_run_outlives_its_sessions_without_a_word_of_theirs(url: str, *, keep_usage: bool) -> None:
+    async with await open_store(url) as store:
+        for number, run in enumerate(("mine", "other"), 1):
+            told = Batch(sessions=[session(f"s{number}", run=run, prompt="the secret")])
+            told.messages.append(message(f"m{number}", f"s{number}", role="assistant", content="the secret"))
+            made = exchange(number, f"s{number}", message_id=f"m{number}")
+            told.calls.append(msgspec.structs.replace(made, run=run))
+            await store.commit(told)
+        before = {task.run: task for task in await store.tasks()}
+        assert before["mine"].output_summary == "the secret"
+        await store.remove(["s1"], keep_usage=keep_usage, reason="delete")
+        after = {task.run: task for task in await store.tasks()}
+        assert "the secret" not in str(after["mine"])
+        assert (after["mine"].calls, after["other"]) == (1, before["other"])
 
 
 async def test_calls_of_no_session_go_by_themselves(url: str) -> None:
@@ -213,7 +230,6 @@ def test_a_table_with_a_foreign_key_goes_with_what_it_points_at(monkeypatch: pyt
     add("reviews", "opencode_file_events.id", "CASCADE")
     add("remarks", "reviews.id", None)
     add("bookmarks", "opencode_sessions.id", "SET NULL")
-    add("agent_sessions", "opencode_sessions.id", "CASCADE")
     monkeypatch.setattr(schema, "METADATA", other)
     for name in ("SESSIONS", "CALLS"):
         monkeypatch.setattr(schema, name, other.tables[getattr(schema, name).name])

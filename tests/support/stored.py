@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from ocproxy.store.base import Store
 from ocproxy.store.schema import METADATA
 
-# These tell how the rows came, which may differ: how far journals are read, whose turn it is, the feed of changes.
-_OF_THE_WAY = {"ingest_positions", "ingest_turns", "changes"}
+# These tell how the rows came and went, which may differ: how far journals are read, whose turn it is, the feed of
+# changes, what was removed and is to be erased.
+_OF_THE_WAY = {"ingest_positions", "ingest_turns", "changes", "removals", "erasures"}
 
 
 async def rows(store: Store) -> dict[str, Any]:
@@ -25,6 +26,12 @@ async def rows(store: Store) -> dict[str, Any]:
         "inbox": await store.inbox(),
         "tables": await tables(store),
     }
+
+
+def of_sessions(stored: dict[str, Any]) -> dict[str, Any]:
+    """What `rows` found but for folders and programs, which outlive the sessions that told of them."""
+    kept = {name: table for name, table in stored["tables"].items() if name not in ("worktrees", "available_agents")}
+    return {**stored, "tables": kept}
 
 
 async def tables(store: Any) -> dict[str, list[dict[str, Any]]]:
