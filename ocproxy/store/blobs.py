@@ -15,7 +15,7 @@ import zstandard
 
 from ocproxy.model import Json, PromptRow
 
-# Of zstd: 25 tool descriptions of 60 kB become 20 kB in 0.4 ms. Higher ones gain a tenth for ten times the time.
+# Of zstd. On the tools of a recorded session level 9 gains 8 % for 3.5 times the time, level 19 9 % for 45 times.
 _LEVEL = 3
 
 
