@@ -111,9 +111,12 @@ async def _control(running: Running, config: Config) -> None:
                 ]
                 if not opening.is_late:
                     _say("ready")
-                await _ingest(ingest, stop)
-                for task in others:
-                    task.cancel()
+                try:
+                    await _ingest(ingest, stop)
+                finally:  # they use the store, which is closed next
+                    for task in others:
+                        task.cancel()
+                    await asyncio.gather(*others, return_exceptions=True)
                 server.should_exit = True
 
 
