@@ -108,6 +108,6 @@ def begins_to_speak(response: bytes) -> bool:
 
 def assert_a_rebuild_changes_nothing(recorder: Recorder) -> None:
     before = (calls_of(recorder), recorder.ask("sessions"))
-    # Thousands of sessions of one call each; a hundred a second is the least that a busy machine does.
-    recorder.run("rebuild", seconds=60 + ROUNDS * STREAMS / 100)
+    # Thousands of sessions of one call each; fifty a second is the least that a busy machine does.
+    recorder.run("rebuild", seconds=60 + ROUNDS * STREAMS / 50)
     assert (calls_of(recorder), recorder.ask("sessions")) == before
