@@ -44,7 +44,8 @@ def test_show_has_the_fixed_keys(recording: Recording, session: dict[str, Any]) 
     found = recording.answers.ask("show", session["id"])
     assert set(found) >= {"session", "messages", "file_events", "calls"}
     assert all(set(message) >= MESSAGE_KEYS for message in found["messages"])
-    assert found["session"] == {**session, "pruned_at": None}
+    changing = {"status": found["session"]["status"], "pruned_at": None}  # an agent is active for some minutes only
+    assert found["session"] == {**session, **changing}
     assert len(found["messages"]) == session["messages"] and len(found["calls"]) == session["calls"]
 
 
