@@ -71,10 +71,10 @@ async def show(store: Store, session_id: str) -> JsonObject:
     summary = await find_session(store, session_id)
     id = summary.row.id
     agent, pruned = agent_of(summary.row), (await store.pruned([id])).get(id)
-    (session,) = await _sessions(store, [summary])
+    heard = await store.agent_sessions([id])
     return {
-        "session": {**session, "pruned_at": pruned.isoformat() if pruned else None},
-        "agents": [_agent(agent) for agent in await store.agent_sessions([id])],
+        "session": {**_listed(summary, heard), "pruned_at": pruned.isoformat() if pruned else None},
+        "agents": [_agent(one) for one in heard],
         "messages": [{**_message(row), "spoken": _spoken(row, agent)} for row in await store.messages(id)],
         "file_events": [as_json(row) for row in await store.file_events(id)],
         "calls": [as_json(row) for row in await store.calls(id)],
@@ -272,7 +272,11 @@ async def _sessions(store: Store, summaries: Sequence[SessionSummary]) -> list[J
     agents: dict[str, list[AgentSession]] = {}
     for agent in await store.agent_sessions([summary.row.id for summary in summaries]):
         agents.setdefault(agent.session_id, []).append(agent)
-    return [{**_session(summary), "status": _last_status(agents.get(summary.row.id, ()))} for summary in summaries]
+    return [_listed(summary, agents.get(summary.row.id, ())) for summary in summaries]
+
+
+def _listed(summary: SessionSummary, agents: Sequence[AgentSession]) -> JsonObject:
+    return {**_session(summary), "status": _last_status(agents)}
 
 
 def _last_status(agents: Sequence[AgentSession]) -> AgentStatus | None:

@@ -21,7 +21,8 @@ from ocproxy.work import task_id
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import Engine
 from tests.support.sessions import load, names
-from tests.support.stored import rows, tables
+from tests.support.stored import rows
+from tests.support.tables import tables
 
 pytestmark = pytest.mark.anyio
 BEFORE = "20261130_add_search"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-
 from ocproxy.store.base import Store
-from ocproxy.store.schema import METADATA
+from tests.support.tables import tables
 
 # These tell how the rows came and went, which may differ: how far journals are read, whose turn it is, the feed of
 # changes, what was removed and is to be erased.
@@ -24,7 +22,7 @@ async def rows(store: Store) -> dict[str, Any]:
         "calls": await store.calls(),
         "gaps": await store.gaps(),
         "inbox": await store.inbox(),
-        "tables": await tables(store),
+        "tables": await tables(store, _OF_THE_WAY),
     }
 
 
@@ -32,14 +30,3 @@ def of_sessions(stored: dict[str, Any]) -> dict[str, Any]:
     """What `rows` found but for folders and programs, which outlive the sessions that told of them."""
     kept = {name: table for name, table in stored["tables"].items() if name not in ("worktrees", "available_agents")}
     return {**stored, "tables": kept}
-
-
-async def tables(store: Any) -> dict[str, list[dict[str, Any]]]:
-    """The rows of every table, those that a later version adds included, in the order of their keys."""
-    return {
-        table.name: [
-            dict(row.items()) for row in await store._all(sa.select(table).order_by(*table.primary_key.columns))
-        ]
-        for table in METADATA.sorted_tables
-        if table.name not in _OF_THE_WAY
-    }

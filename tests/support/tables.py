@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,12 +15,13 @@ from ocproxy.store.sql import SqlStore
 _NOT_COMPARED = {TURNS.name}
 
 
-async def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """Rows by table, in the order of their primary keys, with values as Python has them (times in UTC, JSON read)."""
+async def tables(store: Store, but: Collection[str] = _NOT_COMPARED) -> dict[str, list[dict[str, Any]]]:
+    """Rows by table, in the order of their primary keys, with values as Python has them (times in UTC, JSON read); all
+    tables `but` those."""
     assert isinstance(store, SqlStore)
     found = {}
     for table in METADATA.sorted_tables:
-        if table.name not in _NOT_COMPARED:
+        if table.name not in but:
             rows = [dict(row) for row in await store._all(sa.select(table))]
             keys = [column.name for column in table.primary_key]
             found[table.name] = sorted(
