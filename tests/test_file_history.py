@@ -24,6 +24,7 @@ from ocproxy.query.history import files_of
 from ocproxy.query.paths import FilePattern
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.sessions import load, names
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +109,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     second.step("Write", "File created successfully at: /w/sub/a.txt", file_path="/w/sub/a.txt", content="x\n")
     second.end()
     relay.close()
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         yield store
 
@@ -172,7 +173,7 @@ async def test_lines_keep_their_origin_when_the_file_is_moved_and_the_old_name_i
     second.step("mcp__filesystem__move_file", "Successfully moved /w/old.txt to /w/new.txt", **moved)
     second.end()
     relay.close()
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         wrote = await store.find_sessions("first")
         lines = (await blame(store, Wanted(["/w/new.txt"])))["lines"]
@@ -202,7 +203,7 @@ async def test_what_a_real_agent_wrote_is_blamed_on_it(name: str, tmp_path: Path
     for _ in session.play(writer):
         pass
     writer.close()
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         blamed = 0
         for summary in await store.summaries():

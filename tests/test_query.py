@@ -15,6 +15,7 @@ from ocproxy.errors import Ambiguous, NotFound
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 
 pytestmark = pytest.mark.anyio
 WHERE = "# Environment\n - Primary working directory: /w\n"
@@ -46,7 +47,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     relay.call([*history, user(*results)], assistant("done"), session="one", run="r", system=WHERE)
     relay.call([user("hi")], assistant("hello"), session="two")
     relay.close()
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         yield store
 

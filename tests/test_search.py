@@ -16,6 +16,7 @@ from ocproxy.model import Batch, EventType
 from ocproxy.query.search import Wanted, excerpt, search
 from ocproxy.store.base import Store, open_store
 from ocproxy.store.terms import parse
+from tests.support.engines import sqlite_file
 from tests.support.rows import NOON, event, message, session
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 

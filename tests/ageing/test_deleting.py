@@ -17,6 +17,7 @@ from ocproxy.store import sqlite
 from ocproxy.store.base import Store, open_store
 from tests.support.ageing import SECRET, Folder, hold
 from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.rows import call, session
 from tests.support.segments import SETTINGS
 from tests.support.stored import of_sessions, rows
@@ -188,7 +189,7 @@ async def test_a_session_that_says_the_same_by_chance_is_told_and_stays(folder: 
 
 
 async def test_calls_that_are_about_a_session_without_naming_it_go_with_it(tmp_path: Path) -> None:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         about = [call("mine", None, about="Say it."), call("others", None, about="Say that."), call("own", "s1")]
         await store.commit(Batch(sessions=[session("s1", prompt="Say it.")], calls=about))
         family = await descend(store, "s1")

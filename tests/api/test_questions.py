@@ -13,6 +13,7 @@ from ocproxy.api.app import build
 from ocproxy.config import Config
 from ocproxy.query.search import Wanted, search
 from ocproxy.store.base import Store, open_store
+from tests.support.engines import sqlite_file
 from tests.test_search import fill
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ async def status() -> dict[str, Any]:
 
 @pytest.fixture
 async def asked(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Store]]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await fill(store)
         api = httpx.ASGITransport(build(Config(), store, "http://127.0.0.1:1", status))
         async with httpx.AsyncClient(transport=api, base_url="http://127.0.0.1") as client:
@@ -49,3 +50,6 @@ async def test_the_api_searches_and_lists_by_path(asked: tuple[httpx.AsyncClient
 async def test_a_mistake_is_told_with_a_way_on(asked: tuple[httpx.AsyncClient, Store], url: str, code: int) -> None:
     answer = await asked[0].get(url)
     assert (answer.status_code, bool(answer.json()["error"]["hint"])) == (code, True)
+
+
+# NOIMPORT

@@ -20,6 +20,7 @@ from ocproxy.config import Config
 from ocproxy.model import Batch, Status
 from ocproxy.store.base import Store, open_store
 from ocproxy.work import PendingChange, task_id
+from tests.support.engines import sqlite_file
 from tests.support.rows import NOON, call, event, message, session
 
 DIFF = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n"
@@ -46,7 +47,7 @@ def batch(now: datetime = NOON) -> Batch:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await store.commit(batch(datetime.now(UTC) - timedelta(minutes=1)))
         yield store
 
@@ -107,7 +108,7 @@ async def test_what_is_no_status_is_a_bad_request(client: httpx.AsyncClient, wro
 
 def test_the_commands_print_them_inert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def prepare() -> None:
-        async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+        async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
             await store.commit(batch())
 
     asyncio.run(prepare())

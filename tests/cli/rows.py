@@ -9,6 +9,7 @@ from typing import Any
 
 from ocproxy.model import Batch, CallRow, EventType, FileEvent, GapRow, MessageRow, SessionRow, Status
 from ocproxy.store.base import open_store
+from tests.support.engines import sqlite_file
 
 START = datetime(2026, 1, 21, 10, 0, tzinfo=UTC)
 # A title, a bell, a cleared screen, rich's markup, a carriage return, reversed text, an 8-bit escape, a lone surrogate.
@@ -132,7 +133,10 @@ def fill(data: Path, batch: Batch = BATCH) -> Coroutine[Any, Any, None]:
 
     async def store() -> None:
         data.mkdir(mode=0o700)
-        async with await open_store(f"sqlite:///{data / 'ocproxy.db'}") as opened:
+        async with await open_store(sqlite_file(data / "ocproxy.db")) as opened:
             await opened.commit(batch)
 
     return store()
+
+
+# NOIMPORT

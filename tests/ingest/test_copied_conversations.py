@@ -13,6 +13,7 @@ import pytest
 from ocproxy import query
 from ocproxy.store.base import open_store
 from tests.support.conversations import assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.playing import Client, Json, Stage, is_a_line
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,7 @@ async def test_a_fork_tells_its_own_work_only(stage: Stage, agent: str, tmp_path
     assert [len(messages) for messages in told.messages] == [4, 8, 8], "but it says all that the model was told"
     events = {row.opencode_id: [e.file_path for e in told.events if e.session_id == row.id] for row in told.sessions}
     assert events == {"one": ["/work/a.txt"], "two": ["/work/b.txt"], "three": ["/work/c.txt"]}
-    async with await open_store(f"sqlite:///{tmp_path / 'whole.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "whole.db")) as store:
         diffs = [(await query.diff(store, row.id)).text for row in told.sessions]
     assert [[f"by {id}" in diff for id in "abc"] for diff in diffs] == [
         [True, False, False], [False, True, False], [False, False, True],

@@ -15,13 +15,14 @@ from ocproxy.journal import end_life
 from ocproxy.service.flush import flush
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, user
+from tests.support.engines import sqlite_file
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 

@@ -11,6 +11,7 @@ import pytest
 from ocproxy import query
 from ocproxy.store.base import open_store
 from tests.support.conversations import assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.playing import Client, Stage, is_a_line
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +74,7 @@ async def test_the_diff_of_a_fork_is_of_its_own_work(stage: Stage, tmp_path: Pat
     stage.call(NEW, AFTER[:5], AFTER[5])
     stage.call(NEW, AFTER[:7], AFTER[7])
     told = await stage.told()
-    async with await open_store(f"sqlite:///{tmp_path / 'whole.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "whole.db")) as store:
         texts = [(await query.diff(store, row.id)).text for row in told.sessions]
     assert [re.findall(r"^\+\+\+ (.*)$", text, re.M) for text in texts] == [["b/w/b.txt"], ["b/w/a.txt"]]
 

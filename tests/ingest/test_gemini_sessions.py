@@ -16,6 +16,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import UNNAMED, CallRow, FileEvent, MessageRow
 from ocproxy.store.base import open_store
 from tests.protocols.corpus import load_cases, make_exchange
+from tests.support.engines import sqlite_file
 from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +35,7 @@ def write(folder: Path, exchanges: Sequence[Exchange]) -> None:
 
 
 async def stored(tmp_path: Path, *, pieces: bool) -> Told:
-    async with await open_store(f"sqlite:///{tmp_path / ('pieces' if pieces else 'whole')}.db") as store:
+    async with await open_store(sqlite_file(tmp_path / f"{'pieces' if pieces else 'whole'}.db")) as store:
         if pieces:  # the ingest dies after each call
             count = 1
             while count:

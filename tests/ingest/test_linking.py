@@ -11,6 +11,7 @@ import pytest
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import open_store
 from tests.support.conversations import CLAUDE, Json, Relay, assistant, result, text, use, user
+from tests.support.engines import sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +25,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
 async def stored(tmp_path: Path, *, pieces: bool) -> dict[str, Any]:
     """The rows; in `pieces` the ingest dies after each call."""
-    async with await open_store(f"sqlite:///{tmp_path / ('pieces' if pieces else 'whole')}.db") as store:
+    async with await open_store(sqlite_file(tmp_path / f"{'pieces' if pieces else 'whole'}.db")) as store:
         root = tmp_path / "journal"
         if pieces:
             count = 1

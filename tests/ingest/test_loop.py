@@ -19,6 +19,7 @@ from ocproxy.model import Batch
 from ocproxy.store import migrations
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Json, Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.stored import rows
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ def relay(root: Path) -> Iterator[Relay]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 
@@ -118,7 +119,7 @@ async def test_an_interruption_after_any_call_gives_the_same_rows(
         if relay is not None:
             write(relay)
             relay.close()
-        async with await open_store(f"sqlite:///{folder / 'ocproxy.db'}") as store:
+        async with await open_store(sqlite_file(folder / "ocproxy.db")) as store:
             if stop_after is not None:
                 first = Ingest(store, tmp_path / "journal", batch_calls=1)
                 for _ in range(stop_after):

@@ -20,6 +20,7 @@ from ocproxy.ingest.loop import Ingest
 from ocproxy.ingest.recorder import Recorder
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, user
+from tests.support.engines import sqlite_file
 from tests.support.stored import rows
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +113,7 @@ def test_a_record_is_not_taken_while_what_it_completes_cannot_be_read_again() ->
 
 
 async def ingested(root: Path, database: Path, **options: Any) -> dict[str, Any]:
-    async with await open_store(f"sqlite:///{database}") as store:
+    async with await open_store(sqlite_file(database)) as store:
         await Ingest(store, root, **options).catch_up()
         found = await rows(store)
         assert found["messages"] and all(call.session_id for call in found["calls"])
@@ -132,7 +133,7 @@ async def test_many_open_exchanges_take_no_more_memory_than_they_may(
     monkeypatch.setattr(assemble, "MOST_HELD", 4 * MIB)
     monkeypatch.setattr(loop_module, "_BYTES_AT_ONCE", 2 * MIB)
     monkeypatch.setattr(recorder, "_BYTES_HELD", 4 * MIB)
-    async with await open_store(f"sqlite:///{tmp_path / 'bounded.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "bounded.db")) as store:
         tracemalloc.start()
         try:
             await Ingest(store, root).catch_up()
@@ -172,7 +173,7 @@ async def test_sessions_that_are_too_large_together_are_let_go_and_go_on_as_they
 async def test_the_largest_session_is_held_however_large_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "_BYTES_HELD", 10)
     relay = Relay(tmp_path / "journal" / "worker-0")
-    async with await open_store(f"sqlite:///{tmp_path / 'a.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "a.db")) as store:
         ingest = Ingest(store, tmp_path / "journal")
         asked: list[str] = []
         messages = store.messages

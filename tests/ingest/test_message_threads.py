@@ -10,6 +10,7 @@ import pytest
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import open_store
 from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ async def test_turns_of_a_thread_stand_behind_the_replies_that_they_name(
     for before, id in ((twin, "b"), (first, "a")):
         thread = {"type": "continue", "previous_message_id": f"msg_{before}"}
         relay.call([user(result(id, "alpha"))], assistant(f"Done {id}."), thread=thread)
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         for _ in range(4 if pieces else 0):
             ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
             await ingest._cycle()
@@ -46,7 +47,7 @@ async def test_turns_of_a_thread_stand_behind_the_replies_that_they_name(
 
 async def test_a_thread_of_an_unknown_form_is_told(tmp_path: Path, relay: Relay) -> None:
     relay.call([user("Go.")], assistant("Yes."), thread={"type": "fork"})
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         (call,) = await store.calls()
     assert [problem["code"] for problem in call.problems] == ["wrong_type"]

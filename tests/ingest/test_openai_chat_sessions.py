@@ -17,6 +17,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import CallRow, FileEvent, MessageRow
 from ocproxy.store.base import open_store
 from tests.protocols.corpus import Case, load_cases, make_exchange
+from tests.support.engines import sqlite_file
 from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ async def told(tmp_path: Path, cases: Sequence[str | Case], ended: Ended = COMPL
     """What the store holds of these calls: the messages of each session, the calls and the events."""
     found = [BY_NAME[case] if isinstance(case, str) else case for case in cases]
     write(tmp_path / "journal" / "worker-0", found, ended)
-    async with await open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "x.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         sessions = sorted(await store.summaries(), key=lambda summary: (summary.row.created_at, summary.row.id))
         messages = [await store.messages(summary.row.id) for summary in sessions]

@@ -16,6 +16,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import MessageRow
 from ocproxy.store.base import Store, open_store
 from tests.protocols.corpus import Case, load_cases, make_exchange
+from tests.support.engines import sqlite_file
 from tests.support.stored import rows
 from tests.support.taping import tape
 
@@ -26,7 +27,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 
@@ -146,7 +147,7 @@ async def test_a_restart_between_any_two_calls_gives_the_same_rows(tmp_path: Pat
     write(tmp_path / "journal", names)
     expected: dict[str, Any] | None = None
     for restarts in (False, True):
-        async with await open_store(f"sqlite:///{tmp_path / str(restarts)}.db") as store:
+        async with await open_store(sqlite_file(tmp_path / f"{restarts}.db")) as store:
             for _ in names if restarts else ():
                 ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
                 await ingest._cycle()
@@ -208,7 +209,7 @@ async def test_continuations_link_alike_in_one_batch_and_over_a_restart(tmp_path
     write(tmp_path / "journal", ["stored_first", "stored_second", "stored_third"])
     found = []
     for calls in (50, 1):
-        async with await open_store(f"sqlite:///{tmp_path / str(calls)}.db") as store:
+        async with await open_store(sqlite_file(tmp_path / f"{calls}.db")) as store:
             for _ in range(3 if calls == 1 else 0):
                 ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
                 await ingest._cycle()
@@ -259,7 +260,7 @@ async def test_conversations_link_alike_in_one_batch_and_over_a_restart(tmp_path
     write(tmp_path / "journal", [composed(body, [said("Yes.")], f"resp_{n}") for n, body in enumerate(bodies)])
     found = []
     for calls in (50, 1):
-        async with await open_store(f"sqlite:///{tmp_path / str(calls)}.db") as store:
+        async with await open_store(sqlite_file(tmp_path / f"{calls}.db")) as store:
             for _ in range(3 if calls == 1 else 0):
                 ingest = Ingest(store, tmp_path / "journal", batch_calls=1)
                 await ingest._cycle()

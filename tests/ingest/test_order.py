@@ -19,6 +19,7 @@ from ocproxy.model import Batch
 from ocproxy.service.flush import ends
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Json, Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.stored import rows
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,7 @@ def relays(root: Path) -> Iterator[list[Relay]]:
 
 @asynccontextmanager
 async def empty(tmp_path: Path, name: str) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / name}.db") as store:
+    async with await open_store(sqlite_file(tmp_path / f"{name}.db")) as store:
         yield store
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from ocproxy.config import Journal
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalWriter
 from ocproxy.store.base import Store, open_store
+from tests.support.engines import sqlite_file
 from tests.support.sessions import Cut, RecordedSession, load, names
 from tests.support.told import told
 
@@ -23,15 +23,9 @@ pytestmark = pytest.mark.anyio
 each_session = pytest.mark.parametrize("session", [load(name) for name in names()], ids=lambda session: session.name)
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a database with its tables, to be copied: making them takes longer than reading a session."""
-    return tmp_path_factory.mktemp("empty") / "ocproxy.db"
-
-
 @pytest.fixture
-def stage(tmp_path: Path, empty: Path) -> Iterator[Stage]:
-    stage = Stage(tmp_path, empty)
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
     yield stage
     stage.writer.close()
 
@@ -39,18 +33,13 @@ def stage(tmp_path: Path, empty: Path) -> Iterator[Stage]:
 class Stage:
     """A journal, and what reads it."""
 
-    def __init__(self, folder: Path, empty: Path) -> None:
-        self._folder, self._empty = folder, empty
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.writer = JournalWriter.open(folder / "journal" / "worker-0", Journal())
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
-        if not self._empty.exists():
-            async with await open_store(f"sqlite:///{self._empty}"):
-                pass
-        path = self._folder / "ocproxy.db"
-        shutil.copy(self._empty, path)
-        async with await open_store(f"sqlite:///{path}") as store:
+        async with await open_store(sqlite_file(self._folder / "ocproxy.db")) as store:
             yield store
 
     def ingest(self, store: Store, **how: Any) -> Ingest:

@@ -15,6 +15,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import MessageRow, SessionRow
 from ocproxy.store.base import open_store
 from tests.protocols.corpus import make_exchange
+from tests.support.engines import sqlite_file
 from tests.support.taping import tape
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,7 @@ async def told(tmp_path: Path, name: str) -> Told:
     for call in json.loads((_DATA / f"{name}.json").read_text("utf-8")):
         tape(writer, exchange(call))
     writer.close()
-    async with await open_store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "x.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         sessions = sorted((summary.row for summary in await store.summaries()), key=lambda row: row.created_at)
         messages = {row.id: await store.messages(row.id) for row in sessions}

@@ -11,6 +11,7 @@ import pytest
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, user
+from tests.support.engines import sqlite_file
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 

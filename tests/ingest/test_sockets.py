@@ -17,6 +17,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import Batch, CallRow
 from ocproxy.protocols.openai_responses_socket import ResponsesCalls
 from ocproxy.store.base import Store, open_store
+from tests.support.engines import sqlite_file
 from tests.support.sockets import Line, SocketTape, drop_extensions, load_run
 from tests.support.stored import rows
 
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         yield store
 
 
@@ -82,7 +83,7 @@ async def test_an_interruption_after_any_call_gives_the_same_rows(tmp_path: Path
     record(root, load_run("subagent"))
     expected: dict[str, Any] | None = None
     for stop_after in (None, *range(10)):
-        async with await open_store(f"sqlite:///{tmp_path / str(stop_after) / 'ocproxy.db'}") as store:
+        async with await open_store(sqlite_file(tmp_path / str(stop_after) / "ocproxy.db")) as store:
             if stop_after is not None:
                 first = Ingest(store, root, batch_calls=1)
                 for _ in range(stop_after):
@@ -113,7 +114,7 @@ async def test_compression_and_cutting_change_nothing(
     record(root, load_run("usage_limit"))
     record(tmp_path / "other", load_run("usage_limit"), **how)
     await Ingest(store, root).catch_up()
-    async with await open_store(f"sqlite:///{tmp_path / 'other.db'}") as other:
+    async with await open_store(sqlite_file(tmp_path / "other.db")) as other:
         await Ingest(other, tmp_path / "other").catch_up()
         assert [facts(call) for call in await other.calls()] == [facts(call) for call in await store.calls()]
         (one,), (two,) = await store.summaries(), await other.summaries()

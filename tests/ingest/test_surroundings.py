@@ -19,7 +19,7 @@ from ocproxy.store import migrations, schema
 from ocproxy.store.base import Store, open_store
 from ocproxy.work import task_id
 from tests.support.conversations import Relay, assistant, result, use, user
-from tests.support.engines import Engine
+from tests.support.engines import Engine, sqlite_file
 from tests.support.sessions import load, names
 from tests.support.stored import rows
 from tests.support.tables import tables
@@ -97,7 +97,7 @@ async def test_changes_of_files_are_pending_until_the_result_tells(engine: Engin
 
 async def test_runs_folders_and_programs_are_told_by_their_calls(tmp_path: Path) -> None:
     record(tmp_path / "journal")
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         done, nightly = sorted(await store.tasks(), key=lambda task: task.run or "")
         assert (done.state, done.calls, done.output_summary, done.input) == ("completed", 2, "All is done.\nYes.", "hi")
@@ -199,7 +199,7 @@ async def compare_upgraded(url: str, journal: Path) -> None:
 
 async def test_codex_tells_the_commit_of_its_folder(tmp_path: Path) -> None:
     play("codex-http-functions-a-short-session", tmp_path / "journal")
-    async with await open_store(f"sqlite:///{tmp_path / 'ocproxy.db'}") as store:
+    async with await open_store(sqlite_file(tmp_path / "ocproxy.db")) as store:
         await Ingest(store, tmp_path / "journal").catch_up()
         (program,) = await store.available_agents()
         assert (program.name, program.label) == ("codex", "codex_exec")

@@ -20,6 +20,7 @@ from ocproxy.pricing.bills import priced
 from ocproxy.pricing.book import TOLD, PriceBook, table
 from ocproxy.store.base import open_store
 from tests.support.conversations import Relay, assistant, user
+from tests.support.engines import sqlite_file
 
 NOON_NS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp() * 1e9)
 URLS = {
@@ -201,7 +202,7 @@ async def test_recorded_calls_have_their_cost_and_the_version_of_the_prices(tmp_
     relay.call([user("hi")], assistant("hello"), session="one")
     relay.close()
     for prices, expected in (({}, 10 * 5_000 + 3 * 500 + 5 * 25_000), ({"*": Price(input=1, output=1)}, 18_000)):
-        async with await open_store(f"sqlite:///{tmp_path / str(expected)}.db") as store:
+        async with await open_store(sqlite_file(tmp_path / f"{expected}.db")) as store:
             await Ingest(store, tmp_path / "journal", prices=prices).catch_up()
             (row,) = await store.calls()
             assert row.cost == expected

@@ -22,7 +22,7 @@ from ocproxy.model import Batch, CallRow, SessionRow
 from ocproxy.service.reprice import reprice
 from ocproxy.store import migrations
 from ocproxy.store.base import CallCost, Store, open_store
-from tests.support.engines import Engine
+from tests.support.engines import Engine, sqlite_file
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -222,7 +222,7 @@ def test_the_commands_show_money(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     async def prepare() -> None:
         (tmp_path / "data").mkdir()
-        async with await open_store(f"sqlite:///{tmp_path / 'data' / 'ocproxy.db'}") as store:
+        async with await open_store(sqlite_file(tmp_path / "data" / "ocproxy.db")) as store:
             note = "no price is known for acme-7 at anthropic"
             await fill(store, call("a"), call("u", model="acme-7", cost=None, price_note=note))
 

@@ -11,6 +11,7 @@ from ocproxy.ageing.erasing import Erased, erase_removed
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, result, use, user
+from tests.support.engines import sqlite_file
 from tests.support.stored import rows
 
 SECRET = "sk-live-51Hd0ntTell"
@@ -63,6 +64,6 @@ class Folder:
 
     async def rebuilt(self, name: str = "again") -> dict[str, Any]:
         """The rows that the journal gives now."""
-        async with await open_store(f"sqlite:///{self.data.parent / name}.db") as store:
+        async with await open_store(sqlite_file(self.data.parent / f"{name}.db")) as store:
             await Ingest(store, self.root).catch_up()
             return await rows(store)

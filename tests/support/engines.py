@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ocproxy import registry
+from ocproxy.store import migrations
 from tests.support import postgres
 
 
@@ -44,14 +47,33 @@ def engine(name: str, folder: Path) -> Iterator[Engine]:
         yield engine
 
 
+def sqlite_file(path: Path) -> str:
+    """The URL of a SQLite database with the newest tables. One that is not there is a copy of a file that was migrated
+    once: migrations are most of the work of many a small test."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ocproxy.db"
+        migrations.upgrade(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
 @contextmanager
 def _sqlite(folder: Path) -> Iterator[Engine]:
     numbers = itertools.count()
-    yield Engine(
-        "sqlite",
-        f"SQLite {sqlite3.sqlite_version}",
-        lambda _: f"sqlite:///{folder / f'database-{next(numbers)}' / 'ocproxy.db'}",
-    )
+
+    def make(migrated: bool) -> str:
+        path = folder / f"database-{next(numbers)}" / "ocproxy.db"
+        return sqlite_file(path) if migrated else f"sqlite:///{path}"
+
+    yield Engine("sqlite", f"SQLite {sqlite3.sqlite_version}", make)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from ocproxy.journal import JournalWriter
 from ocproxy.model import CallRow, FileEvent, MessageRow, SessionRow
 from ocproxy.store.base import open_store
 from tests.support.dialects import Dialect, chat, gemini, messages, responses
+from tests.support.engines import sqlite_file
 
 Json = dict[str, Any]
 Change = Callable[[Json], None]
@@ -257,7 +258,7 @@ class Stage:
 
     async def _stored(self, name: str, *, pieces: bool) -> Told:
         root = self._folder / "journal"
-        async with await open_store(f"sqlite:///{self._folder / name}.db") as store:
+        async with await open_store(sqlite_file(self._folder / f"{name}.db")) as store:
             count = int(pieces)
             while count:  # the ingest dies after each call
                 ingest = Ingest(store, root, batch_calls=1)
