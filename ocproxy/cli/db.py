@@ -49,9 +49,9 @@ def current(ctx: typer.Context, as_json: Json = False) -> None:
     refuse_memory(config)
     revision = migrations.current(config.store_url)
     if as_json:
-        run.print_json({"revision": revision, "newest": migrations.newest()})
+        run.print_json({"revision": revision, "newest": migrations.NEWEST})
     else:
-        newest = " (newest)" if revision == migrations.newest() else ""
+        newest = " (newest)" if revision == migrations.NEWEST else ""
         run.out.print(f"{revision}{newest}" if revision else "none: there are no tables yet")
 
 

@@ -204,7 +204,7 @@ def newer_revision(folder: Path) -> Iterator[Refusal]:
     database = postgres.make_database(migrated=True)
     change = "UPDATE alembic_version SET version_num = '{}'"
     ask(database.url, change.format("from_tomorrow"))
-    mend = change.format(migrations.newest())
+    mend = change.format(migrations.NEWEST)
     yield Refusal(database.url, "from_tomorrow", "use that version here, too", lambda: ask(database.url, mend))
     postgres.drop_database(database)
 

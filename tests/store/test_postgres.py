@@ -90,7 +90,7 @@ async def test_a_program_migrates_from_within_its_loop_as_well() -> None:
     database = postgres.make_database(migrated=False)
     try:
         migrations.upgrade(database.url)
-        assert migrations.current(database.url) == migrations.newest()
+        assert migrations.current(database.url) == migrations.NEWEST
         migrations.downgrade(database.url, "base")
         assert migrations.current(database.url) is None
     finally:

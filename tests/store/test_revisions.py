@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from ocproxy.store import migrations
 from ocproxy.store.base import backend_of, open_store
@@ -25,9 +23,7 @@ from tests.support.engines import Engine
 
 ROOT = Path(__file__).parent.parent.parent
 BASE = "20260413_add_opencode_tables"
-REVISIONS = [
-    script.revision for script in ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).walk_revisions()
-]  # newest first
+REVISIONS = migrations.revisions()
 SEED = {
     "opencode_sessions": "id, opencode_id, agent_name, workdir, abi_thread_id, title, created_at, updated_at",
     "opencode_messages": "id, session_id, role, content, parts, created_at",
@@ -71,7 +67,7 @@ def test_rows_of_every_revision_go_up_and_down_again_unchanged(engine: Engine, r
     before = seed_rows(url)
     assert len(before) == 3
     migrations.upgrade(url)
-    assert migrations.current(url) == REVISIONS[0] == migrations.newest()
+    assert migrations.current(url) == REVISIONS[0] == migrations.NEWEST
     assert seed_rows(url) == before
     for down in [*REVISIONS[1:], BASE]:
         migrations.downgrade(url, down)
@@ -114,7 +110,7 @@ def test_both_commands_migrate_the_database_of_the_environment(
 
     run("upgrade", "head")
     if engine.name != "memory":  # that of a process that has ended
-        assert migrations.current(url) == migrations.newest()
+        assert migrations.current(url) == migrations.NEWEST
         run("downgrade", BASE)
         assert migrations.current(url) == BASE
         if arguments[1] == "alembic":
@@ -128,7 +124,7 @@ def test_two_processes_that_start_at_once_migrate_once(engine: Engine) -> None:
     url = engine.empty()
     with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
         list(processes.map(migrations.ensure_newest, [url, url]))
-    assert migrations.current(url) == migrations.newest()
+    assert migrations.current(url) == migrations.NEWEST
 
 
 @pytest.mark.anyio

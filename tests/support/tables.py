@@ -8,11 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ocproxy.store.base import Store
-from ocproxy.store.schema import METADATA, TURNS
+from ocproxy.store.schema import CHANGES, METADATA, TURNS
 from ocproxy.store.sql import SqlStore
 
 # Clock readings of who stored, which only databases with several of them have.
 _NOT_COMPARED = {TURNS.name}
+# And the feed, which has as many lines as there were commits.
+BUT_FEED = {*_NOT_COMPARED, CHANGES.name}
 
 
 async def tables(store: Store, but: Collection[str] = _NOT_COMPARED) -> dict[str, list[dict[str, Any]]]:
