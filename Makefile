@@ -26,11 +26,11 @@ check: .venv/ready  ## Formatting, lint, types, the house rules
 
 # What fails is played once more: these are other people's programs, and a failure counts when it comes again.
 test-agents: .venv/ready  ## The latest real agents from npm and PyPI, headless, through ocproxy (needs npm)
-	$(PYTEST) -n 2 --dist loadfile -m real_agents tests/real_agents || \
-		$(PYTEST) -n 2 --dist loadfile -m real_agents --last-failed --last-failed-no-failures none tests/real_agents
+	$(PYTEST) -n 2 --dist worksteal -m real_agents tests/real_agents || \
+		$(PYTEST) -n 2 --dist worksteal -m real_agents --last-failed --last-failed-no-failures none tests/real_agents
 
 agents-table: .venv/ready  ## The same, and keep the table of agent and scenario in docs/agents.md
-	AGENTS_TABLE=docs/agents.md $(PYTEST) -n 2 --dist loadfile -m real_agents tests/real_agents
+	AGENTS_TABLE=docs/agents.md $(PYTEST) -n 2 --dist worksteal -m real_agents tests/real_agents
 
 test-compiled: .venv/ready .compiled/installed  ## The relay, the journal and whole runs again, as mypyc compiles them for the wheel
 	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/.compiled COMPILED=1 $(PYTEST) -n 2 -o pythonpath=".compiled ." \
