@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from ocproxy import OpencodeSessionService
 from ocproxy.agents.catalog import agent_named
@@ -25,6 +24,7 @@ from ocproxy.query.paths import FilePattern
 from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import sqlite_file
+from tests.support.programs import program_of
 from tests.support.sessions import load, names
 
 pytestmark = pytest.mark.anyio
@@ -183,7 +183,7 @@ async def test_lines_keep_their_origin_when_the_file_is_moved_and_the_old_name_i
 
 
 async def test_what_a_program_stored_by_hand_is_likely_where_its_lines_are_found(store: Store) -> None:
-    async with AsyncSession(store._engine) as db:  # type: ignore[attr-defined]  # a caller's own engine
+    async with program_of(store) as db:
         service = OpencodeSessionService(db)
         stored = await service.get_or_create_session("ses_1", "coder", "/w")
         said = await service.persist_message(stored, "assistant", [])

@@ -20,7 +20,6 @@ from functools import cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.exchange import Outcome
 from ocproxy.model import Batch, CallKind
@@ -77,17 +76,17 @@ _FACTS = sa.select(
 class Accounts:
     """Of one transaction: `begin` before the calls of its batch are stored, `settle` behind."""
 
-    def __init__(self, connection: AsyncConnection, insert: Callable[[sa.Table], Any], batch: Batch) -> None:
+    def __init__(self, connection: sa.Connection, insert: Callable[[sa.Table], Any], batch: Batch) -> None:
         self._connection = connection
         self._insert = insert
         self._batch = batch
         self._before: dict[str, str | None] = {}  # the sessions of those calls of the batch that are stored
         self._tasks: dict[Key, dict[str, Any]] = {}  # the runs of the batch
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Look at what is there, and make the rows of runs that are not."""
         ids = list(dict.fromkeys(call.id for call in self._batch.calls))
-        for row in await self._all(sa.select(_call.id, _call.session_id), _call.id, ids):
+        for row in self._all(sa.select(_call.id, _call.session_id), _call.id, ids):
             self._before[row["id"]] = row["session_id"]
         begun: dict[str, Any] = {}
         told = [(call.run, call.started_at) for call in self._batch.calls]
@@ -97,7 +96,7 @@ class Accounts:
         if not begun:
             return
         keys: list[Key] = [(task_id(run),) for run in begun]
-        self._tasks = await self._known(schema.TASKS, keys)
+        self._tasks = self._known(schema.TASKS, keys)
         empty = {"state": "pending", "is_launched": False, "cost_tokens": 0, **dict.fromkeys(_SUMS, 0)}
         rows = [
             {"id": key[0], "run": run, "created_at": at, "updated_at": at, **empty}
@@ -105,13 +104,13 @@ class Accounts:
             if key not in self._tasks
         ]
         if rows:
-            await self._connection.execute(self._insert(schema.TASKS).on_conflict_do_nothing(), rows)
-            self._tasks = await self._known(schema.TASKS, keys)
+            self._connection.execute(self._insert(schema.TASKS).on_conflict_do_nothing(), rows)
+            self._tasks = self._known(schema.TASKS, keys)
 
-    async def settle(self) -> None:
+    def settle(self) -> None:
         """Add what is new."""
         ids = [id for id in dict.fromkeys(call.id for call in self._batch.calls) if self._before.get(id) is None]
-        facts = sorted(await self._all(_FACTS, _call.id, ids), key=lambda call: (call["ended_at"], call["id"]))
+        facts = sorted(self._all(_FACTS, _call.id, ids), key=lambda call: (call["ended_at"], call["id"]))
         of_agents: defaultdict[Key, list[Facts]] = defaultdict(list)
         of_tasks: defaultdict[Key, list[Facts]] = defaultdict(list)
         for call in facts:
@@ -121,12 +120,12 @@ class Accounts:
                 elif call["id"] not in self._before:  # else it counts there since it was stored
                     of_tasks[key].append(call)
         if of_agents:
-            await self._settle_agents(of_agents)
+            self._settle_agents(of_agents)
         if of_tasks:
-            await self._settle_tasks(of_tasks)
+            self._settle_tasks(of_tasks)
 
-    async def _settle_agents(self, found: Mapping[Key, list[Facts]]) -> None:
-        known = await self._known(schema.AGENT_SESSIONS, found)
+    def _settle_agents(self, found: Mapping[Key, list[Facts]]) -> None:
+        known = self._known(schema.AGENT_SESSIONS, found)
         new: list[dict[str, Any]] = []
         old: list[dict[str, Any]] = []
         for key, calls in found.items():
@@ -143,9 +142,9 @@ class Accounts:
                 if call["message_id"] and call["prompt_hash"] and not _failed(call):
                     row["config_hash"] = config_hash(call["model"], call["prompt_hash"])
             (old if key in known else new).append(row)
-        await self._store(schema.AGENT_SESSIONS, new, old)
+        self._store(schema.AGENT_SESSIONS, new, old)
 
-    async def _settle_tasks(self, found: Mapping[Key, list[Facts]]) -> None:
+    def _settle_tasks(self, found: Mapping[Key, list[Facts]]) -> None:
         rows = []
         for key, calls in found.items():
             before = self._tasks[key]
@@ -165,13 +164,13 @@ class Accounts:
                     row |= _outcome_of(call, row)
                     row["output_summary"] = call["said"] or row["output_summary"]
             rows.append({name: row[name] for name in ("id", *_TOLD_OF_TASKS)})
-        await self._store(schema.TASKS, [], rows)
+        self._store(schema.TASKS, [], rows)
 
-    async def reprice(self, costs: Sequence[CallCost]) -> None:
+    def reprice(self, costs: Sequence[CallCost]) -> None:
         """Take what other costs of stored calls change in the sums. Call it before the calls are given them."""
         new = {cost.id: cost for cost in costs}
         moved: dict[sa.Table, dict[Key, list[int]]] = {schema.AGENT_SESSIONS: {}, schema.TASKS: {}}
-        for call in await self._all(_FACTS, _call.id, list(new)):
+        for call in self._all(_FACTS, _call.id, list(new)):
             was, now = _money(call, call["cost"]), _money(call, new[call["id"]].cost)
             difference = [after - before for before, after in zip(was, now, strict=True)]
             for account, key in _accounts_of(call):
@@ -181,35 +180,35 @@ class Accounts:
         for table, changes in moved.items():
             columns = [column.name for column in table.primary_key]
             rows = []
-            for key, before in (await self._known(table, changes)).items():
+            for key, before in (self._known(table, changes)).items():
                 sums = {name: _bounded(before[name] + more) for name, more in zip(names, changes[key], strict=True)}
                 rows.append({**sums, **dict(zip(columns, key, strict=True))})
-            await self._store(table, [], rows)
+            self._store(table, [], rows)
 
     # --- statements
 
-    async def _known(self, table: sa.Table, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
+    def _known(self, table: sa.Table, keys: Iterable[Key]) -> dict[Key, dict[str, Any]]:
         """The rows with these keys."""
         columns = list(table.primary_key)
         wanted = list(keys)
-        rows = await self._all(sa.select(table), columns[0], list({key[0] for key in wanted}))
+        rows = self._all(sa.select(table), columns[0], list({key[0] for key in wanted}))
         found = {tuple(row[column.name] for column in columns): {str(k): v for k, v in row.items()} for row in rows}
         return {key: found[key] for key in wanted if key in found}
 
-    async def _all(self, query: sa.Select[Any], column: sa.Column[Any], ids: list[str]) -> list[sa.RowMapping]:
+    def _all(self, query: sa.Select[Any], column: sa.Column[Any], ids: list[str]) -> list[sa.RowMapping]:
         rows: list[sa.RowMapping] = []
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            found = await self._connection.execute(query.where(column.in_(ids[start : start + _IDS_AT_ONCE])))
+            found = self._connection.execute(query.where(column.in_(ids[start : start + _IDS_AT_ONCE])))
             rows += found.mappings()
         return rows
 
-    async def _store(self, table: sa.Table, new: list[dict[str, Any]], old: list[dict[str, Any]]) -> None:
+    def _store(self, table: sa.Table, new: list[dict[str, Any]], old: list[dict[str, Any]]) -> None:
         if new:
-            await self._connection.execute(sa.insert(table), new)
+            self._connection.execute(sa.insert(table), new)
         if old:
             names = tuple(name for name in old[0] if name not in table.primary_key)
             rows = [{f"new_{name}": row[name] for name in row} for row in old]
-            await self._connection.execute(_update(table, names), rows)
+            self._connection.execute(_update(table, names), rows)
 
 
 @cache

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from ocproxy.errors import StoreError
 from ocproxy.store import migrations, sqlite
@@ -41,13 +40,13 @@ class _Memory:
         name = _keep(url)
         if migrate:
             await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
-        return sqlite.SqliteStore(create_async_engine(_target(name, "sqlite+aiosqlite")))
+        return sqlite.SqliteStore(_target(name))
 
     def migrate(self, url: str, action: Callable[[sa.Connection], Result]) -> Result:
-        return sqlite.migrate(_target(_keep(url), "sqlite"), action)
+        return sqlite.migrate(_target(_keep(url)), action)
 
     def read(self, url: str, action: Callable[[sa.Connection], Result]) -> Result | None:
-        return sqlite.read(_target(_keep(url), "sqlite"), action, url)
+        return sqlite.read(_target(_keep(url)), action, url)
 
     def file(self, url: str) -> Path | None:
         return None
@@ -69,8 +68,8 @@ def _keep(url: str) -> str:
     return name
 
 
-def _target(name: str, driver: str) -> sa.URL:
-    return sa.URL.create(driver, database=name, query={"vfs": "memdb", "uri": "true"})
+def _target(name: str) -> sa.URL:
+    return sa.URL.create("sqlite", database=name, query={"vfs": "memdb", "uri": "true"})
 
 
 BACKEND = _Memory()

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations
@@ -26,9 +26,9 @@ from ocproxy.store.schema import METADATA
 from ocproxy.store.sizes import StoreSize
 from ocproxy.store.sql import SqlStore
 from ocproxy.store.sql_sizes import measure_postgres
+from ocproxy.store.transactions import Result, Work
 from ocproxy.store.undisturbed import undisturbed
 
-Result = TypeVar("Result")
 _LEAST_VERSION = 14
 
 # Connections kept open, and how many more when all are at work: the ingest needs one, the API one a question.
@@ -91,15 +91,29 @@ class PostgresStore(SqlStore):
     insert = staticmethod(postgresql.insert)
 
     def __init__(self, engine: AsyncEngine, url: str, own: Collection[int]) -> None:
-        super().__init__(engine)
+        super().__init__()
+        self._engine = engine
         self._url = url
         self._own = own
 
-    def translate(self, error: Exception) -> StoreError | None:
-        return translate(error)
+    async def transact(self, work: Work[Result], *, writes: bool) -> Result:
+        return await undisturbed(self._transact(work))
 
-    async def begin_writing(self, connection: AsyncConnection) -> None:
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_STORE_LOCK)))
+    async def _transact(self, work: Work[Result]) -> Result:
+        try:
+            async with self._engine.begin() as connection:
+                result: Result = await connection.run_sync(work)
+                return result
+        except Exception as error:
+            if (ours := translate(error)) is None:
+                raise
+            raise ours from None
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    def begin_writing(self, connection: sa.Connection) -> None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_STORE_LOCK)))
 
     def bell(self) -> AbstractAsyncContextManager[Bell]:
         return self._listen("ocproxy_changes")
@@ -107,8 +121,8 @@ class PostgresStore(SqlStore):
     def turn_bell(self) -> AbstractAsyncContextManager[Bell]:
         return self._listen("ocproxy_turns", but=self._own)
 
-    async def measure(self, connection: AsyncConnection) -> StoreSize:
-        return await measure_postgres(connection)
+    def measure(self, connection: sa.Connection) -> StoreSize:
+        return measure_postgres(connection)
 
     async def settle(self, *, compact: bool) -> bool:
         """The server reuses the room of removed rows, and its autovacuum finds it by itself; VACUUM does so now. It

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ocproxy.store import schema
 from ocproxy.store.base import Hit, Scope
@@ -64,7 +63,7 @@ _COLUMNS = {
 class Searching:
     """The half of a `SqlStore` that searches."""
 
-    _engine: AsyncEngine
+    _engine: Any  # of SQLAlchemy, whatever kind
     _is_indexed: bool | None = None
 
     async def _all(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
@@ -81,7 +80,7 @@ class Searching:
 
     @property
     def _is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+        return bool(self._engine.dialect.name == "sqlite")
 
     async def search(self, terms: Sequence[Term], scope: Scope) -> AsyncIterator[Hit]:
         waiting: list[tuple[AsyncIterator[Hit], Hit]] = []

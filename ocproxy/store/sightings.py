@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.model import Batch
 from ocproxy.store import schema
@@ -43,7 +42,7 @@ class Sightings:
     """Those of one transaction. `stored` is to be remembered once it is committed."""
 
     def __init__(
-        self, connection: AsyncConnection, insert: Callable[[sa.Table], Any], batch: Batch, remembered: Remembered
+        self, connection: sa.Connection, insert: Callable[[sa.Table], Any], batch: Batch, remembered: Remembered
     ) -> None:
         self._connection = connection
         self._insert = insert
@@ -51,7 +50,7 @@ class Sightings:
         self._remembered = remembered
         self.stored = Remembered()
 
-    async def store(self) -> None:
+    def store(self) -> None:
         trees, agents = self._remembered.worktrees, self._remembered.agents
         new_trees = [
             one
@@ -64,53 +63,53 @@ class Sightings:
             if (known_agent := agents.get(one.name)) is None or _merged_agent(known_agent, one) != known_agent
         ]
         if new_trees:
-            await self._store_worktrees(new_trees)
+            self._store_worktrees(new_trees)
         if new_agents:
-            await self._store_agents(new_agents)
+            self._store_agents(new_agents)
 
-    async def _store_worktrees(self, seen: Sequence[Worktree]) -> None:
+    def _store_worktrees(self, seen: Sequence[Worktree]) -> None:
         """One that is archived stays so: whoever makes a folder there again says so with a row of its own."""
         paths = {shorten(one.path) for one in seen}
         query = sa.select(schema.WORKTREES).where(_tree.path.in_(paths), _tree.status == "active", _tree.machine == "")
-        known = {row.path: row for row in await self._read(query, Worktree)}
+        known = {row.path: row for row in self._read(query, Worktree)}
         new: dict[str, Worktree] = {}
         for one in seen:
             path = shorten(one.path)
             new[path] = _merged_worktree(new.get(path) or known.get(path), one)
         made = [to_dict(row) for path, row in new.items() if path not in known]
         if made:
-            await self._connection.execute(self._insert(schema.WORKTREES).on_conflict_do_nothing(), made)
+            self._connection.execute(self._insert(schema.WORKTREES).on_conflict_do_nothing(), made)
         names = ("branch", "base_commit", "created_at", "last_seen_at")
         changed = [row for path, row in new.items() if path in known and row != known[path]]
-        await self._update(schema.WORKTREES, ("id",), names, changed)
+        self._update(schema.WORKTREES, ("id",), names, changed)
         self.stored.worktrees = {path: row for path, row in new.items() if path in known}
 
-    async def _store_agents(self, seen: Sequence[AvailableAgent]) -> None:
+    def _store_agents(self, seen: Sequence[AvailableAgent]) -> None:
         names = {one.name for one in seen}
         query = sa.select(schema.AVAILABLE_AGENTS).where(_agent.name.in_(names), _agent.machine == "")
-        known = {row.name: row for row in await self._read(query, AvailableAgent)}
+        known = {row.name: row for row in self._read(query, AvailableAgent)}
         new: dict[str, AvailableAgent] = {}
         for one in seen:
             new[one.name] = _merged_agent(new.get(one.name) or known.get(one.name), one)
         made = [to_dict(row) for name, row in new.items() if name not in known]
         if made:
-            await self._connection.execute(self._insert(schema.AVAILABLE_AGENTS).on_conflict_do_nothing(), made)
+            self._connection.execute(self._insert(schema.AVAILABLE_AGENTS).on_conflict_do_nothing(), made)
         told = ("label", "version", "transport", "models", "first_seen_at", "last_seen_at")
         changed = [row for name, row in new.items() if name in known and row != known[name]]
-        await self._update(schema.AVAILABLE_AGENTS, ("name", "machine"), told, changed)
+        self._update(schema.AVAILABLE_AGENTS, ("name", "machine"), told, changed)
         self.stored.agents = {name: row for name, row in new.items() if name in known}
 
-    async def _read(self, query: sa.Select[Any], kind: type[Any]) -> list[Any]:
-        return [from_row(row, kind) for row in (await self._connection.execute(query)).mappings()]
+    def _read(self, query: sa.Select[Any], kind: type[Any]) -> list[Any]:
+        return [from_row(row, kind) for row in (self._connection.execute(query)).mappings()]
 
-    async def _update(
+    def _update(
         self, table: sa.Table, keys: Sequence[str], names: Sequence[str], rows: Sequence[msgspec.Struct]
     ) -> None:
         if rows:
             same = [table.c[name] == sa.bindparam(f"new_{name}") for name in keys]
             values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
             given = [{f"new_{name}": getattr(row, name) for name in (*keys, *names)} for row in rows]
-            await self._connection.execute(sa.update(table).where(*same).values(values), given)
+            self._connection.execute(sa.update(table).where(*same).values(values), given)
 
 
 def _cleaned(agent: AvailableAgent) -> AvailableAgent:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ocproxy.errors import StoreBusy, StoreError, StoreMoved
+from ocproxy.errors import StoreBusy, StoreMoved
 from ocproxy.model import (
     Batch,
     CallRow,
@@ -45,8 +45,9 @@ from ocproxy.store.sightings import Remembered, Sightings
 from ocproxy.store.sql_prompts import SqlPrompts
 from ocproxy.store.sql_removal import SqlRemovals
 from ocproxy.store.sql_sizes import SqlSizes
+from ocproxy.store.transactions import Result, Work
 from ocproxy.store.undisturbed import undisturbed
-from ocproxy.store.upserts import changes, upserts
+from ocproxy.store.upserts import Update, changes, upserts
 from ocproxy.store.worklist import Worklist
 
 # How many ids go into one IN (…): far below every database's limit on parameters (SQLite before 3.32: 999).
@@ -58,6 +59,9 @@ _CHANGES_KEPT = 20_000
 # Waits of a follower while the database is locked or away.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
+_NEWEST_CHANGE = sa.select(sa.func.max(schema.CHANGES.c.seq))
+_INSERT_CHANGES = sa.insert(schema.CHANGES)
+
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
     "session": (schema.SESSIONS, SessionRow),
@@ -68,12 +72,12 @@ _KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
 
 
 class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
-    """A `Store` over an async engine."""
+    """A `Store` over connections of SQLAlchemy."""
 
     is_shared = False
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self) -> None:
+        self._statements: dict[str, Any] = {}  # upserts, by table: making one costs more than running it
         self._remembered = Remembered()
 
     async def __aenter__(self) -> Self:
@@ -82,7 +86,7 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await undisturbed(self._engine.dispose())
+        await undisturbed(self.close())
 
     # --- what a kind of database does in its own way
 
@@ -91,11 +95,15 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         """The dialect's INSERT with ON CONFLICT."""
         raise NotImplementedError
 
-    def translate(self, error: Exception) -> StoreError | None:
-        """A database error as ours, by whose fault it is; None for what is none."""
+    async def transact(self, work: Work[Result], *, writes: bool) -> Result:
+        """Do `work` on a connection, in one transaction, to its end whoever is cancelled meanwhile. Database errors
+        leave as ours, by whose fault they are."""
         raise NotImplementedError
 
-    async def begin_writing(self, connection: AsyncConnection) -> None:
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    def begin_writing(self, connection: sa.Connection) -> None:
         """Let nobody else store until this transaction ends. SQLite's transactions that write do so by themselves."""
 
     def bell(self) -> AbstractAsyncContextManager[Bell]:
@@ -107,35 +115,41 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
 
     async def ready(self) -> None:
         """Raises StoreBusy or StoreError unless the database can be used."""
-        async with self._connect(writes=False):
-            pass
+        await self.transact(lambda _: None, writes=False)
 
     # --- writing
 
     async def commit(self, batch: Batch, after: Mapping[str, int] | None = None, removals: int | None = None) -> None:
-        await undisturbed(self._commit(batch, after, removals))
+        work = partial(self._commit, batch=batch, after=after, removals=removals)
+        self._remembered.take(await self.transact(work, writes=True))
 
-    async def _commit(self, batch: Batch, after: Mapping[str, int] | None, removals: int | None) -> None:
+    def _commit(
+        self, connection: sa.Connection, batch: Batch, after: Mapping[str, int] | None, removals: int | None
+    ) -> Remembered:
         noted = changes(batch)
-        async with self._connect(writes=True) as connection:
-            if noted or after is not None or removals is not None:
-                await self.begin_writing(connection)
-            if removals is not None:
-                await self.require_unremoved(connection, removals, batch)
-            if after is not None:
-                await self._require_unmoved(connection, batch, after)
-            accounts = Accounts(connection, self.insert, batch)
-            sightings = Sightings(connection, self.insert, batch, self._remembered)
-            await accounts.begin()
-            for table, rows, updates in upserts(batch):
-                await connection.execute(self._statement(table, updates), [to_dict(row) for row in rows])
-            await sightings.store()
-            await accounts.settle()
-            if noted:
-                await self._note_changes(connection, noted)
-        self._remembered.take(sightings.stored)
+        if noted or after is not None or removals is not None:
+            self.begin_writing(connection)
+        if removals is not None:
+            self.require_unremoved(connection, removals, batch)
+        if after is not None:
+            self._require_unmoved(connection, batch, after)
+        accounts = Accounts(connection, self.insert, batch)
+        sightings = Sightings(connection, self.insert, batch, self._remembered)
+        accounts.begin()
+        for table, rows, updates in upserts(batch):
+            connection.execute(self._statement(table, updates), [to_dict(row) for row in rows])
+        sightings.store()
+        accounts.settle()
+        if noted:
+            self._note_changes(connection, noted)
+        return sightings.stored
 
-    def _statement(self, table: sa.Table, updates: Mapping[str, Callable[[Any], Any]]) -> Any:
+    def _statement(self, table: sa.Table, updates: Callable[[], dict[str, Update]]) -> Any:
+        if (statement := self._statements.get(table.name)) is None:
+            statement = self._statements[table.name] = self._upsert(table, updates())
+        return statement
+
+    def _upsert(self, table: sa.Table, updates: Mapping[str, Update]) -> Any:
         statement = self.insert(table)
         keys = [column.name for column in table.primary_key]
         if not updates:
@@ -143,26 +157,27 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         values = {name: value(statement.excluded) for name, value in updates.items()}
         return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
-    async def _require_unmoved(self, connection: AsyncConnection, batch: Batch, after: Mapping[str, int]) -> None:
+    def _require_unmoved(self, connection: sa.Connection, batch: Batch, after: Mapping[str, int]) -> None:
         own = {turn.journal for turn in batch.turns}
-        rows = await connection.execute(sa.select(schema.TURNS.c.journal, schema.TURNS.c.commits))
+        rows = connection.execute(sa.select(schema.TURNS.c.journal, schema.TURNS.c.commits))
         now = {row.journal: row.commits for row in rows if row.journal not in own}
         if any(count != after.get(journal, 0) for journal, count in now.items()):
             raise StoreMoved("another process stored calls meanwhile")
 
-    async def _note_changes(self, connection: AsyncConnection, noted: list[dict[str, Any]]) -> None:
+    def _note_changes(self, connection: sa.Connection, noted: list[dict[str, Any]]) -> None:
         """Number them without a gap, in the order of the commits: a sequence of the database would do neither."""
-        newest = (await connection.execute(sa.select(sa.func.max(schema.CHANGES.c.seq)))).scalar() or 0
+        newest = connection.execute(_NEWEST_CHANGE).scalar() or 0
         for number, row in enumerate(noted, newest + 1):
             row["seq"] = number
-        await connection.execute(sa.insert(schema.CHANGES), noted)
+        connection.execute(_INSERT_CHANGES, noted)
         last = newest + len(noted)
-        await connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= last - _CHANGES_KEPT))
+        connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= last - _CHANGES_KEPT))
 
     async def leave_behind(self, turn: IngestTurn) -> None:
         turns = schema.TURNS.c
         same = turns.journal == turn.journal, turns.beat_ns == turn.beat_ns
-        await undisturbed(self._execute(sa.update(schema.TURNS).where(*same).values(is_away=True)))
+        update = sa.update(schema.TURNS).where(*same).values(is_away=True)
+        await self.transact(lambda connection: connection.execute(update), writes=True)
 
     # --- reading
 
@@ -247,14 +262,13 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
 
     async def set_costs(self, costs: Sequence[CallCost]) -> None:
         if costs:
-            await undisturbed(self._set_costs(costs))
+            await self.transact(partial(self._set_costs, costs=costs), writes=True)
 
-    async def _set_costs(self, costs: Sequence[CallCost]) -> None:
-        async with self._connect(writes=True) as connection:
-            await self.begin_writing(connection)
-            await Accounts(connection, self.insert, Batch()).reprice(costs)
-            statement, rows = set_costs(costs)
-            await connection.execute(statement, rows)
+    def _set_costs(self, connection: sa.Connection, costs: Sequence[CallCost]) -> None:
+        self.begin_writing(connection)
+        Accounts(connection, self.insert, Batch()).reprice(costs)
+        statement, rows = set_costs(costs)
+        connection.execute(statement, rows)
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
         table = schema.CALLS
@@ -372,25 +386,4 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         return rows
 
     async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
-        return await undisturbed(self._select(query))
-
-    async def _execute(self, statement: sa.Executable, rows: list[dict[str, Any]] | None = None) -> None:
-        async with self._connect(writes=True) as connection:
-            await connection.execute(statement, rows)
-
-    async def _select(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
-        async with self._connect(writes=False) as connection:
-            return list((await connection.execute(query)).mappings())
-
-    @asynccontextmanager
-    async def _connect(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction. Database errors leave as ours, by whose fault they are."""
-        try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(writes=writes)
-                async with connection.begin():
-                    yield connection
-        except Exception as error:
-            if (ours := self.translate(error)) is None:
-                raise
-            raise ours from None
+        return await self.transact(lambda connection: list(connection.execute(query).mappings()), writes=False)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.errors import StoreMoved
 from ocproxy.exchange import call_id
@@ -16,7 +15,7 @@ from ocproxy.model import Batch
 from ocproxy.store import schema
 from ocproxy.store.belongings import blanks, content_bytes, doomed, run_blanks
 from ocproxy.store.removal import Aged, Exchanges, Extent, Removal, Tie, by_journal
-from ocproxy.store.undisturbed import undisturbed
+from ocproxy.store.transactions import Result, Work
 
 # Ids in one IN (…): as in `ocproxy.store.sql`.
 _AT_ONCE = 500
@@ -28,20 +27,20 @@ _COUNTED = {schema.SESSIONS: "sessions", schema.MESSAGES: "messages", schema.FIL
 class SqlRemovals:
     """`Removals` over the connections of a `SqlStore`."""
 
-    def _connect(self, *, writes: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+    async def transact(self, work: Work[Result], *, writes: bool) -> Result:
         raise NotImplementedError
 
     async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         raise NotImplementedError
 
-    async def begin_writing(self, connection: AsyncConnection) -> None:
+    def begin_writing(self, connection: sa.Connection) -> None:
         raise NotImplementedError
 
     @staticmethod
     def insert(table: sa.Table) -> Any:
         raise NotImplementedError
 
-    async def prepare_removing(self, connection: AsyncConnection) -> None:
+    def prepare_removing(self, connection: sa.Connection) -> None:
         """Let the database wipe what the transaction removes, where it can."""
 
     async def settle(self, *, compact: bool) -> bool:
@@ -98,51 +97,50 @@ class SqlRemovals:
     async def extent(self, ids: Sequence[str], strays: Sequence[str] = (), *, keep_usage: bool = False) -> Extent:
         total = Extent()
         for some, calls in _pieces(ids, strays):
-            total += await undisturbed(self._measured(some, calls, keep_usage))
+            work = partial(_measure, ids=some, strays=calls, keep_usage=keep_usage)
+            total += await self.transact(work, writes=False)
         return total
-
-    async def _measured(self, ids: Sequence[str], strays: Sequence[str], keep_usage: bool) -> Extent:
-        async with self._connect(writes=False) as connection:
-            return await _measure(connection, ids, strays, keep_usage=keep_usage)
 
     # --- taking it away
 
     async def remove(
         self, ids: Sequence[str], strays: Sequence[str] = (), *, keep_usage: bool = False, reason: str
     ) -> Extent:
-        return await undisturbed(self._remove(ids, strays, keep_usage, reason))
+        work = partial(self._remove, ids=ids, strays=strays, keep_usage=keep_usage, reason=reason)
+        return await self.transact(work, writes=True)
 
-    async def _remove(self, ids: Sequence[str], strays: Sequence[str], keep_usage: bool, reason: str) -> Extent:
+    def _remove(
+        self, connection: sa.Connection, *, ids: Sequence[str], strays: Sequence[str], keep_usage: bool, reason: str
+    ) -> Extent:
         total, at = Extent(), datetime.now(UTC)
-        async with self._connect(writes=True) as connection:
-            await self.prepare_removing(connection)
-            await self.begin_writing(connection)
-            for some, calls in _pieces(ids, strays):
-                total += await _measure(connection, some, calls, keep_usage=keep_usage)
-                prompts = await self._note_erasures(connection, some, calls)
-                await connection.execute(run_blanks(some))
-                for rows in doomed(some, calls, keep_usage=keep_usage):
-                    await connection.execute(sa.delete(rows.table).where(rows.where))
-                if keep_usage:
-                    for update in blanks(some, calls):
-                        await connection.execute(update)
-                    await self._mark_pruned(connection, some, at)
-                await _drop_prompts(connection, sorted(prompts))
-            newest = (await connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq)))).scalar() or 0
-            counts = {"sessions": len(ids), "messages": total.messages, "calls": total.calls}
-            await connection.execute(
-                sa.insert(schema.REMOVALS).values(seq=newest + 1, at=at, reason=reason, session_ids=list(ids), **counts)
-            )
+        self.prepare_removing(connection)
+        self.begin_writing(connection)
+        for some, calls in _pieces(ids, strays):
+            total += _measure(connection, some, calls, keep_usage=keep_usage)
+            prompts = self._note_erasures(connection, some, calls)
+            connection.execute(run_blanks(some))
+            for rows in doomed(some, calls, keep_usage=keep_usage):
+                connection.execute(sa.delete(rows.table).where(rows.where))
+            if keep_usage:
+                for update in blanks(some, calls):
+                    connection.execute(update)
+                self._mark_pruned(connection, some, at)
+            _drop_prompts(connection, sorted(prompts))
+        newest = (connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq)))).scalar() or 0
+        counts = {"sessions": len(ids), "messages": total.messages, "calls": total.calls}
+        connection.execute(
+            sa.insert(schema.REMOVALS).values(seq=newest + 1, at=at, reason=reason, session_ids=list(ids), **counts)
+        )
         return total
 
-    async def _note_erasures(self, connection: AsyncConnection, ids: Sequence[str], strays: Sequence[str]) -> set[str]:
+    def _note_erasures(self, connection: sa.Connection, ids: Sequence[str], strays: Sequence[str]) -> set[str]:
         """Returns the prompts of the calls."""
         call = schema.CALLS.c
         columns = call.id, call.journal, call.exchange, call.position, call.prompt_hash
         notes: dict[tuple[str, int], str | None] = {}
         prompts = set()
         for where in (call.session_id.in_(ids), call.id.in_(strays)):
-            for row in await connection.execute(sa.select(*columns).where(where)):
+            for row in connection.execute(sa.select(*columns).where(where)):
                 if row.prompt_hash is not None:
                     prompts.add(row.prompt_hash)
                 if row.position:
@@ -151,15 +149,15 @@ class SqlRemovals:
         if notes:
             statement = self.insert(schema.ERASURES).on_conflict_do_nothing()
             rows = [{"journal": one, "exchange": two, "position": place} for (one, two), place in notes.items()]
-            await connection.execute(statement, rows)
+            connection.execute(statement, rows)
         return prompts
 
-    async def _mark_pruned(self, connection: AsyncConnection, ids: Sequence[str], at: datetime) -> None:
+    def _mark_pruned(self, connection: sa.Connection, ids: Sequence[str], at: datetime) -> None:
         if not ids:
             return
         statement = self.insert(schema.PRUNED)
         statement = statement.on_conflict_do_update(index_elements=["session_id"], set_={"at": statement.excluded.at})
-        await connection.execute(statement, [{"session_id": id, "at": at} for id in ids])
+        connection.execute(statement, [{"session_id": id, "at": at} for id in ids])
 
     # --- what is known of it afterwards
 
@@ -171,11 +169,11 @@ class SqlRemovals:
         rows = await self._all(sa.select(removal.seq, removal.session_ids).where(removal.seq > count))
         return max((row["seq"] for row in rows), default=count), {id for row in rows for id in row["session_ids"]}
 
-    async def require_unremoved(self, connection: AsyncConnection, removals: int, batch: Batch) -> None:
+    def require_unremoved(self, connection: sa.Connection, removals: int, batch: Batch) -> None:
         """Raises StoreMoved when a session that the batch adds to was removed since that was the count of removals. For
         a transaction that stores."""
         removal = schema.REMOVALS.c
-        later = await connection.execute(sa.select(removal.session_ids).where(removal.seq > removals))
+        later = connection.execute(sa.select(removal.session_ids).where(removal.seq > removals))
         gone = {id for row in later for id in row.session_ids}
         touched: set[str | None] = {*(row.id for row in batch.sessions), *(row.session_id for row in batch.messages)}
         touched.update(row.session_id for row in batch.file_events)
@@ -205,16 +203,8 @@ class SqlRemovals:
         return {row["journal"]: row["waiting"] for row in rows}
 
     async def forget_erasures(self, journal: str, exchanges: Collection[int]) -> None:
-        await undisturbed(self._forget_erasures(journal, sorted(exchanges)))
-
-    async def _forget_erasures(self, journal: str, exchanges: Sequence[int]) -> None:
-        erasure = schema.ERASURES.c
-        async with self._connect(writes=True) as connection:
-            for start in range(0, len(exchanges), _AT_ONCE):
-                some = exchanges[start : start + _AT_ONCE]
-                await connection.execute(
-                    sa.delete(schema.ERASURES).where(erasure.journal == journal, erasure.exchange.in_(some))
-                )
+        work = partial(_forget_erasures, journal=journal, exchanges=sorted(exchanges))
+        await self.transact(work, writes=True)
 
     async def _each(
         self, query: sa.Select[Any], column: sa.ColumnElement[Any], ids: Sequence[str]
@@ -230,16 +220,14 @@ def _pieces(ids: Sequence[str], strays: Sequence[str]) -> Iterator[tuple[Sequenc
         yield ids[start : start + _AT_ONCE], strays[start : start + _AT_ONCE]
 
 
-async def _measure(
-    connection: AsyncConnection, ids: Sequence[str], strays: Sequence[str], *, keep_usage: bool
-) -> Extent:
+def _measure(connection: sa.Connection, ids: Sequence[str], strays: Sequence[str], *, keep_usage: bool) -> Extent:
     counts = dict.fromkeys(Extent._fields, 0)
     for rows in doomed(ids, strays, keep_usage=keep_usage):
         # Another way finds rows of the same sessions once more; of calls each way finds others.
         if not rows.is_first and rows.table is not schema.CALLS:
             continue
         query = sa.select(sa.func.count(), sa.func.sum(content_bytes(rows.table))).where(rows.where)
-        count, size = (await connection.execute(query.select_from(rows.table))).one()
+        count, size = (connection.execute(query.select_from(rows.table))).one()
         counts["rows"] += count
         counts["content_bytes"] += int(size or 0)
         if name := _COUNTED.get(rows.table):
@@ -249,34 +237,41 @@ async def _measure(
     if keep_usage:
         counts["sessions"] = len(ids)
     for where in (call.session_id.in_(ids), call.id.in_(strays)):
-        count, size = (await connection.execute(sa.select(sa.func.count(), wire).where(where))).one()
+        count, size = (connection.execute(sa.select(sa.func.count(), wire).where(where))).one()
         counts["calls"] += count
         counts["wire_bytes"] += int(size or 0)
-    counts["shared_calls"] = await _count_shared(connection, ids)
+    counts["shared_calls"] = _count_shared(connection, ids)
     return Extent(**counts)
 
 
-async def _count_shared(connection: AsyncConnection, ids: Sequence[str]) -> int:
+def _count_shared(connection: sa.Connection, ids: Sequence[str]) -> int:
     """Calls of other sessions over connections that calls of these sessions went over, too."""
     call = schema.CALLS.c
     columns = call.id, call.journal, call.exchange, call.session_id
-    own = await connection.execute(sa.select(*columns).where(call.session_id.in_(ids)))
+    own = connection.execute(sa.select(*columns).where(call.session_id.in_(ids)))
     lines = {(row.journal, row.exchange) for row in own if row.id != call_id(row.journal, row.exchange)}
     if not lines:
         return 0
     numbers = sa.select(*columns).where(call.exchange.in_({exchange for _, exchange in lines}))
-    found = (await connection.execute(numbers)).all()
+    found = (connection.execute(numbers)).all()
     return sum((row.journal, row.exchange) in lines and row.session_id not in ids for row in found)
 
 
-async def _drop_prompts(connection: AsyncConnection, hashes: Sequence[str]) -> None:
+def _forget_erasures(connection: sa.Connection, journal: str, exchanges: Sequence[int]) -> None:
+    erasure = schema.ERASURES.c
+    for start in range(0, len(exchanges), _AT_ONCE):
+        some = exchanges[start : start + _AT_ONCE]
+        connection.execute(sa.delete(schema.ERASURES).where(erasure.journal == journal, erasure.exchange.in_(some)))
+
+
+def _drop_prompts(connection: sa.Connection, hashes: Sequence[str]) -> None:
     """Those that no call needs any more, and what only they held."""
     prompt, blob, call = schema.PROMPTS.c, schema.BLOBS.c, schema.CALLS.c
     for start in range(0, len(hashes), _AT_ONCE):
         query = sa.select(schema.PROMPTS).where(prompt.hash.in_(hashes[start : start + _AT_ONCE]))
         unneeded = query.where(~sa.exists().where(call.prompt_hash == prompt.hash))
-        for row in (await connection.execute(unneeded)).all():
-            await connection.execute(sa.delete(schema.PROMPTS).where(prompt.hash == row.hash))
+        for row in (connection.execute(unneeded)).all():
+            connection.execute(sa.delete(schema.PROMPTS).where(prompt.hash == row.hash))
             for hash in (row.system_hash, row.tools_hash):
                 needed = sa.exists().where((prompt.system_hash == hash) | (prompt.tools_hash == hash))
-                await connection.execute(sa.delete(schema.BLOBS).where(blob.hash == hash, ~needed))
+                connection.execute(sa.delete(schema.BLOBS).where(blob.hash == hash, ~needed))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ocproxy.store import schema
 from ocproxy.store.belongings import content_bytes
 from ocproxy.store.sizes import SessionSize, StoreSize, TableSize
-from ocproxy.store.undisturbed import undisturbed
+from ocproxy.store.transactions import Result, Work
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 # Where what was said and done is, by session.
@@ -22,22 +20,18 @@ _CONTENT = (schema.MESSAGES, schema.FILE_EVENTS, schema.TOOL_USES)
 class SqlSizes:
     """`Sizes` over the connections of a `SqlStore`."""
 
-    def _connect(self, *, writes: bool) -> AbstractAsyncContextManager[AsyncConnection]:
+    async def transact(self, work: Work[Result], *, writes: bool) -> Result:
         raise NotImplementedError
 
     async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
         raise NotImplementedError
 
-    async def measure(self, connection: AsyncConnection) -> StoreSize:
+    def measure(self, connection: sa.Connection) -> StoreSize:
         """What `size` returns, in the way of the kind of database."""
         raise NotImplementedError
 
     async def size(self) -> StoreSize:
-        return await undisturbed(self._size())
-
-    async def _size(self) -> StoreSize:
-        async with self._connect(writes=False) as connection:
-            found = await self.measure(connection)
+        found = await self.transact(self.measure, writes=False)
         return found._replace(tables=sorted(found.tables, key=lambda table: -table.bytes - table.index_bytes))
 
     async def session_sizes(self) -> list[SessionSize]:
@@ -67,45 +61,45 @@ class SqlSizes:
 _DBSTAT = "ENABLE_DBSTAT_VTAB"
 
 
-async def count_rows(connection: AsyncConnection, name: str) -> int:
+def count_rows(connection: sa.Connection, name: str) -> int:
     """How many rows a table has."""
-    return (await connection.execute(sa.select(sa.func.count()).select_from(sa.table(name)))).scalar() or 0
+    return (connection.execute(sa.select(sa.func.count()).select_from(sa.table(name)))).scalar() or 0
 
 
-async def measure_sqlite(connection: AsyncConnection) -> StoreSize:
+def measure_sqlite(connection: sa.Connection) -> StoreSize:
     """By the table-valued `dbstat` where this SQLite has it (https://www.sqlite.org/dbstat.html), else by the texts."""
 
-    async def pragma(name: str) -> int:
-        return int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() or 0)
+    def pragma(name: str) -> int:
+        return int((connection.exec_driver_sql(f"PRAGMA {name}")).scalar() or 0)
 
-    page = await pragma("page_size")
-    whole, free = page * await pragma("page_count"), page * await pragma("freelist_count")
-    listed = await connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master WHERE rootpage > 0")
+    page = pragma("page_size")
+    whole, free = page * pragma("page_count"), page * pragma("freelist_count")
+    listed = connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master WHERE rootpage > 0")
     places = [tuple(row) for row in listed]
     names = [name for kind, name, _ in places if kind == "table"]
-    options = {row[0] for row in await connection.exec_driver_sql("PRAGMA compile_options")}
+    options = {row[0] for row in connection.exec_driver_sql("PRAGMA compile_options")}
     if _DBSTAT not in options:
         tables = [
-            TableSize(table.name, await _sum_texts(connection, table), 0, await count_rows(connection, table.name))
+            TableSize(table.name, _sum_texts(connection, table), 0, count_rows(connection, table.name))
             for table in schema.METADATA.sorted_tables
         ]
         return StoreSize(whole, free, 0, tables, is_estimate=True)
-    found = await connection.exec_driver_sql("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE")
+    found = connection.exec_driver_sql("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE")
     pages = {row.name: row.pgsize for row in found}
     tables = [
         TableSize(
             name,
             pages.get(name, 0),
             sum(pages.get(index, 0) for kind, index, of in places if kind == "index" and of == name),
-            await count_rows(connection, name),
+            count_rows(connection, name),
         )
         for name in names
     ]
     return StoreSize(whole, free, 0, tables, is_estimate=False)
 
 
-async def _sum_texts(connection: AsyncConnection, table: sa.Table) -> int:
-    total = await connection.execute(sa.select(sa.func.sum(content_bytes(table))).select_from(table))
+def _sum_texts(connection: sa.Connection, table: sa.Table) -> int:
+    total = connection.execute(sa.select(sa.func.sum(content_bytes(table))).select_from(table))
     return int(total.scalar() or 0)
 
 
@@ -117,11 +111,11 @@ _TABLES = sa.text(
 )
 
 
-async def measure_postgres(connection: AsyncConnection) -> StoreSize:
+def measure_postgres(connection: sa.Connection) -> StoreSize:
     """By the server's own functions: https://www.postgresql.org/docs/current/functions-admin.html"""
     tables = [
-        TableSize(row.name, row.bytes, row.index_bytes, await count_rows(connection, row.name))
-        for row in await connection.execute(_TABLES)
+        TableSize(row.name, row.bytes, row.index_bytes, count_rows(connection, row.name))
+        for row in connection.execute(_TABLES)
     ]
-    whole = (await connection.execute(sa.text("SELECT pg_database_size(current_database())"))).scalar() or 0
+    whole = (connection.execute(sa.text("SELECT pg_database_size(current_database())"))).scalar() or 0
     return StoreSize(whole, 0, 0, tables, is_estimate=False)

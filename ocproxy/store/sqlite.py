@@ -1,4 +1,4 @@
-"""SQLite by aiosqlite: one file, WAL, readers never wait for the writer."""
+"""SQLite: one file, WAL, readers never wait for the writer. Each transaction is done in a thread."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite as dialect
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
 from ocproxy.store import migrations, search
@@ -20,13 +20,15 @@ from ocproxy.store.base import Bell, Store
 from ocproxy.store.sizes import StoreSize
 from ocproxy.store.sql import SqlStore
 from ocproxy.store.sql_sizes import measure_sqlite
+from ocproxy.store.transactions import Result, Work
 from ocproxy.store.undisturbed import undisturbed
-
-Result = TypeVar("Result")
 
 # How long a statement waits for another process's write lock before it is StoreBusy. Long enough for any write of ours,
 # short enough that the ingest loop notices and tells.
 BUSY_MS = 5_000
+
+# Transactions that are under way at once, each with a connection and a thread of its own; more of them wait.
+_CONNECTIONS = 10
 
 # How often a follower asks whether anything changed.
 _LOOK_SECONDS = 0.05
@@ -56,19 +58,37 @@ class SqliteStore(SqlStore):
 
     insert = staticmethod(dialect.insert)
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        super().__init__(engine)
-        prepare_engine(engine.sync_engine)
+    def __init__(self, url: sa.URL) -> None:
+        super().__init__()
+        self._engine = sa.create_engine(url, pool_size=_CONNECTIONS, max_overflow=0)
+        prepare_engine(self._engine)
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="ocproxy-store")
 
-    def translate(self, error: Exception) -> StoreError | None:
-        return translate(error)
+    async def transact(self, work: Work[Result], *, writes: bool) -> Result:
+        loop = asyncio.get_running_loop()
+        return await undisturbed(loop.run_in_executor(self._threads, self._transact, work, writes))
 
-    async def prepare_removing(self, connection: AsyncConnection) -> None:
+    def _transact(self, work: Work[Result], writes: bool) -> Result:
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(writes=writes)
+                with connection.begin():
+                    return work(connection)
+        except Exception as error:
+            if (ours := translate(error)) is None:
+                raise
+            raise ours from None
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._engine.dispose)
+        self._threads.shutdown(wait=False)
+
+    def prepare_removing(self, connection: sa.Connection) -> None:
         """Free pages, and free room in pages, are filled with zeros. Slower, so it is off otherwise."""
-        await connection.execute(sa.text("PRAGMA secure_delete=ON"))
+        connection.execute(sa.text("PRAGMA secure_delete=ON"))
 
-    async def measure(self, connection: AsyncConnection) -> StoreSize:
-        found = await measure_sqlite(connection)
+    def measure(self, connection: sa.Connection) -> StoreSize:
+        found = measure_sqlite(connection)
         return found._replace(log_bytes=_size(Path(f"{self._engine.url.database}-wal")))
 
     async def settle(self, *, compact: bool) -> bool:
@@ -136,7 +156,7 @@ class _Sqlite:
         path = self.file(url)
         if not _is_there(path):  # connecting would make it, empty and readable for everybody
             raise StoreError(f"there is no database {path} yet", hint="start ocproxy, or ocproxy db upgrade")
-        return SqliteStore(create_async_engine(sa.make_url(url).set(drivername="sqlite+aiosqlite")))
+        return SqliteStore(sa.make_url(url).set(drivername="sqlite"))
 
     def migrate(self, url: str, action: Callable[[sa.Connection], Result]) -> Result:
         path = self.file(url)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-async def undisturbed(work: Coroutine[Any, Any, Result]) -> Result:
+async def undisturbed(work: Awaitable[Result]) -> Result:
     """Do `work` to its end, and be cancelled only then. Returns and raises what it does.
 
     Otherwise the connection would be thrown away in the middle of a statement: its thread stays behind, with the lock

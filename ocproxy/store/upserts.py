@@ -15,11 +15,11 @@ Update = Callable[[Any], Any]  # the row that would have been inserted -> the va
 
 
 class Upsert(NamedTuple):
-    """Rows of one table. What `updates` does not name, stays as it was first stored."""
+    """Rows of one table. What `updates()` does not name, stays as it was first stored."""
 
     table: sa.Table
     rows: Sequence[Any]
-    updates: dict[str, Update]
+    updates: Callable[[], dict[str, Update]]
 
 
 def upserts(batch: Batch) -> list[Upsert]:
@@ -27,17 +27,17 @@ def upserts(batch: Batch) -> list[Upsert]:
     blobs, prompts = pack(batch.prompts)
     found = [
         # A hash says all that there is to a row, so one that is stored need not be looked at.
-        Upsert(schema.BLOBS, blobs, {}),
-        Upsert(schema.PROMPTS, prompts, {}),
-        Upsert(schema.SESSIONS, batch.sessions, _session_updates()),
-        Upsert(schema.MESSAGES, batch.messages, _message_updates()),
-        Upsert(schema.TOOL_USES, batch.tool_uses, {}),
-        Upsert(schema.FILE_EVENTS, batch.file_events, _event_updates()),
-        Upsert(schema.PENDING_CHANGES, batch.pending_changes, _change_updates()),
-        Upsert(schema.CALLS, batch.calls, _call_updates()),
-        Upsert(schema.GAPS, batch.gaps, {}),
-        Upsert(schema.POSITIONS, batch.positions, {name: _taken(name) for name in ("position", "resume")}),
-        Upsert(schema.TURNS, batch.turns, _turn_updates()),
+        Upsert(schema.BLOBS, blobs, dict),
+        Upsert(schema.PROMPTS, prompts, dict),
+        Upsert(schema.SESSIONS, batch.sessions, _session_updates),
+        Upsert(schema.MESSAGES, batch.messages, _message_updates),
+        Upsert(schema.TOOL_USES, batch.tool_uses, dict),
+        Upsert(schema.FILE_EVENTS, batch.file_events, _event_updates),
+        Upsert(schema.PENDING_CHANGES, batch.pending_changes, _change_updates),
+        Upsert(schema.CALLS, batch.calls, _call_updates),
+        Upsert(schema.GAPS, batch.gaps, dict),
+        Upsert(schema.POSITIONS, batch.positions, _position_updates),
+        Upsert(schema.TURNS, batch.turns, _turn_updates),
     ]
     return [upsert for upsert in found if upsert.rows]
 
@@ -87,6 +87,10 @@ def _change_updates() -> dict[str, Update]:
 def _call_updates() -> dict[str, Update]:
     told_later = ("session_id", "summary_key")
     return {name: _first_known(schema.CALLS.c[name]) for name in told_later}
+
+
+def _position_updates() -> dict[str, Update]:
+    return {name: _taken(name) for name in ("position", "resume")}
 
 
 def _turn_updates() -> dict[str, Update]:

@@ -20,6 +20,7 @@ from ocproxy.store.base import Store, open_store
 from ocproxy.work import task_id
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import Engine, sqlite_file
+from tests.support.programs import program_of
 from tests.support.sessions import load, names
 from tests.support.stored import rows
 from tests.support.tables import tables
@@ -216,12 +217,11 @@ async def test_a_rebuild_gives_the_same_rows_and_refuses_to_lose_what_no_journal
     await rebuild(config)
     async with await open_store(config.store_url) as store:
         assert await rows(store) == expected
-        async with store._connect(writes=True) as connection:  # type: ignore[attr-defined]  # as a program of its own does
-            await connection.execute(
-                sa.update(schema.TASKS).values(is_launched=True).where(schema.TASKS.c.run == "done")
-            )
+        async with program_of(store) as db:
+            await db.execute(sa.update(schema.TASKS).values(is_launched=True).where(schema.TASKS.c.run == "done"))
             reverted = sa.update(schema.PENDING_CHANGES).where(schema.PENDING_CHANGES.c.status == "applied")
-            await connection.execute(reverted.values(status="reverted"))
+            await db.execute(reverted.values(status="reverted"))
+            await db.commit()
     with pytest.raises(StoreError, match="1 runs and 2 reverted changes"):
         await rebuild(config)
     await rebuild(config, forget=True)

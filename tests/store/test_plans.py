@@ -70,19 +70,23 @@ async def test_a_large_table_is_asked_by_its_index(engine: Engine, question: str
 async def explained(store: Any, ask: Ask) -> list[str]:
     """The plans of all that is read while the store is asked."""
     read: list[tuple[str, Any]] = []
-    with listening(store._engine.sync_engine, read):
+    with listening(getattr(store._engine, "sync_engine", store._engine), read):
         await asyncio.wait_for(ask(store), 30)
-    plans: list[str] = []
-    async with store._connect(writes=False) as connection:
+
+    def explain_all(connection: sa.Connection) -> list[str]:
+        plans: list[str] = []
         ways: list[tuple[str, list[str]]] = [("EXPLAIN QUERY PLAN", [])]
         if connection.dialect.name == "postgresql":  # a table with few rows needs no index, and is sorted for nothing
             ways = [("EXPLAIN", ["enable_seqscan"]), ("EXPLAIN", ["enable_seqscan", "enable_sort"])]
         for explain, switched_off in ways:
             for name in switched_off:
-                await connection.exec_driver_sql(f"SET LOCAL {name} = off")
+                connection.exec_driver_sql(f"SET LOCAL {name} = off")
             for statement, given in read:
-                plans += [str(tuple(row)) for row in await connection.exec_driver_sql(f"{explain} {statement}", given)]
-    return plans
+                plans += [str(tuple(row)) for row in connection.exec_driver_sql(f"{explain} {statement}", given)]
+        return plans
+
+    found: list[str] = await store.transact(explain_all, writes=False)
+    return found
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from ocproxy import OpencodeSessionService
 from ocproxy.model import Batch, EventType, FileEvent, MessageRow
@@ -19,6 +18,7 @@ from ocproxy.store import migrations, search
 from ocproxy.store.base import Scope, Store, backend_of, open_store
 from ocproxy.store.terms import parse
 from tests.support.engines import Engine
+from tests.support.programs import program_of
 from tests.support.rows import NOON, event, message, session
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +165,7 @@ async def test_a_scope_narrows_by_session_agent_and_time(store: Store) -> None:
 
 async def test_rows_of_the_service_and_of_the_seed_schema_are_found_once(url: str) -> None:
     async with await open_store(url) as store:
-        async with AsyncSession(store._engine) as db:  # type: ignore[attr-defined]  # a caller's own engine
+        async with program_of(store) as db:
             service = OpencodeSessionService(db)
             stored = await service.get_or_create_session("ses_1", "coder", "/w")
             said = await service.persist_message(stored, "user", [{"type": "text", "text": "find this needle"}])
@@ -185,8 +185,9 @@ async def test_the_index_follows_changes_and_deletions(url: str) -> None:
         assert await find(store, "needle") == ["plain", "e"]
 
         async def run(statement: str) -> None:
-            async with store._engine.begin() as connection:  # type: ignore[attr-defined]
-                await connection.execute(sa.text(statement))
+            async with program_of(store) as db:
+                await db.execute(sa.text(statement))
+                await db.commit()
 
         await run("UPDATE opencode_messages SET content = 'another thread' WHERE id = 'plain'")
         assert (await find(store, "needle"), await find(store, "thread")) == (["e"], ["plain"])

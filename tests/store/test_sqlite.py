@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from ocproxy.errors import StoreBusy
 from ocproxy.model import Batch
@@ -63,9 +65,11 @@ async def test_what_is_asked_of_a_long_session_for_each_call_does_not_grow_with_
             nonlocal steps
             steps += 1
 
-        async with store._connect(writes=False) as connection:  # type: ignore[attr-defined]  # SQLite's own count of work
-            raw = await connection.get_raw_connection()
-            await raw.driver_connection.set_progress_handler(count, 1_000)
+        def watch(connection: sa.Connection) -> None:  # SQLite's own count of work
+            raw: Any = connection.connection.driver_connection
+            raw.set_progress_handler(count, 1_000)
+
+        await store.transact(watch, writes=False)  # type: ignore[attr-defined]
         matches = await store.matches_of_histories([f"h{n}" for n in range(2_000)])
     assert sum(match.answered for match in matches) == 1_999
     assert 0 < steps < 1_000, "a million steps of SQLite: 500 for each message"

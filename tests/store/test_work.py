@@ -256,8 +256,7 @@ async def test_what_belongs_to_a_session_goes_with_it_and_runs_and_folders_stay(
 
 async def in_store(store: Any, action: Any) -> None:
     """With the store's own connection: SQLite checks foreign keys only where that is switched on."""
-    async with store._connect(writes=True) as connection:
-        await connection.run_sync(action)
+    await store.transact(action, writes=True)
 
 
 async def test_a_folder_has_one_active_row_with_the_branch_that_was_told_last(store: Store) -> None:
