@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, get_args
 
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from ocproxy.errors import Ambiguous, ConfigError, NotFound, OcproxyError, Store
 from ocproxy.query.blame import Wanted as Blame
 from ocproxy.query.blame import blame
 from ocproxy.query.history import files_of
+from ocproxy.query.moments import begin_of, end_of, zone_of
 from ocproxy.query.search import DEFAULT_LIMIT, search
 from ocproxy.query.search import Wanted as Search
 from ocproxy.store.base import Store
@@ -54,7 +55,8 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
 
     async def found(request: Request) -> Response:
         asked = request.query_params
-        scope = (asked.get("session"), asked.get("agent"), _moment(request, "since"), asked.get("path"))
+        since = begin_of(asked["since"], UTC) if "since" in asked else None
+        scope = (asked.get("session"), asked.get("agent"), since, asked.get("path"))
         return _json(await search(store, Search(asked.get("q", ""), *scope, _limit(request) or DEFAULT_LIMIT)))
 
     async def blamed(request: Request) -> Response:
@@ -63,6 +65,14 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
         if not path:
             raise ConfigError("no file is named", hint="give it as ?path=…")
         return _json(await blame(store, Blame([path], first, _number(request, "to") or first)))
+
+    async def usage(request: Request) -> Response:
+        asked = request.query_params
+        by: query.By = _choice(request, "by", query.By) or "day"
+        zone = zone_of(asked["timezone"]) if "timezone" in asked else None
+        since = begin_of(asked["since"], zone) if "since" in asked else None
+        until = end_of(asked["until"], zone) if "until" in asked else None
+        return _json(await query.usage(store, by, since=since, until=until, zone=zone))
 
     async def changes(request: Request) -> Response:
         session, status = request.query_params.get("session"), _choice(request, "status", ChangeStatus)
@@ -85,6 +95,7 @@ def build(config: Config, store: Store, public_url: str, status: Status) -> Star
         Route("/api/files", files),
         Route("/api/search", found),
         Route("/api/blame", blamed),
+        Route("/api/usage", usage),
         Route("/api/changes", changes),
         Route("/api/tasks", tasks),
         Route("/api/inbox", inbox),
@@ -124,17 +135,6 @@ def _number(request: Request, name: str) -> int | None:
     if not (text.isascii() and text.isdecimal()) or not 0 < len(text) < 10 or not int(text):
         raise ConfigError(f"{name} is {text!r}", hint="give a number, 1 or more")
     return int(text)
-
-
-def _moment(request: Request, name: str) -> datetime | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{name} is {text!r}", hint="give a time as 2026-11-28T09:30:00Z") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _choice(request: Request, name: str, values: Any) -> Any:

@@ -1,13 +1,16 @@
-"""Times on the command line, and the time zone whose days are meant."""
+"""Times on the command line: `ocproxy.query.moments`, whose mistakes are wrong usage."""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
+
+from ocproxy.errors import ConfigError
+from ocproxy.query import moments
 
 Since = Annotated[
     str | None,
@@ -18,48 +21,29 @@ Zone = Annotated[
     str | None,
     typer.Option(metavar="ZONE", help="Whose days: UTC, Europe/Berlin, … Without it: this machine's."),
 ]
-_AGO = re.compile(r"(\d{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def zone_of(name: str | None) -> tzinfo | None:
     """A time zone by name; None: this machine's own. Raises BadParameter."""
-    if name is None:
-        return None
-    if name.upper() == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise typer.BadParameter(f"{name!r} is no time zone that this machine knows") from None
+    with _usage():
+        return moments.zone_of(name) if name is not None else None
 
 
 def begin_of(text: str, zone: tzinfo | None) -> datetime:
     """The moment that `--since` names. Raises BadParameter."""
-    return _moment(text, zone, 0)
+    with _usage():
+        return moments.begin_of(text, zone)
 
 
 def end_of(text: str, zone: tzinfo | None) -> datetime:
     """The moment that `--until` names: behind the last of a day. Raises BadParameter."""
-    return _moment(text, zone, 1)
+    with _usage():
+        return moments.end_of(text, zone)
 
 
-def _moment(text: str, zone: tzinfo | None, days: int) -> datetime:
-    if found := _AGO.fullmatch(text):
-        try:
-            return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
-        except OverflowError:
-            raise typer.BadParameter(f"{text} ago is before all times") from None
+@contextmanager
+def _usage() -> Iterator[None]:
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            return _aware(datetime.combine(date.fromisoformat(text) + timedelta(days=days), time()), zone)
-        return _aware(datetime.fromisoformat(text), zone)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is no time; write 2026-11-28, 2026-11-28T09:30 or 7d") from None
-
-
-def _aware(moment: datetime, zone: tzinfo | None) -> datetime:
-    """A time without a zone is of `zone`, or of this machine's."""
-    if moment.tzinfo is None and zone is not None:
-        moment = moment.replace(tzinfo=zone)
-    return moment.astimezone(UTC)
+        yield
+    except ConfigError as error:
+        raise typer.BadParameter(f"{error}; {error.hint}") from None
