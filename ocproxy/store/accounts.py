@@ -27,6 +27,7 @@ from ocproxy.store import schema
 from ocproxy.store.base import CallCost
 from ocproxy.store.columns import shorten
 from ocproxy.store.costs import TOKENS
+from ocproxy.store.lookups import among
 from ocproxy.work import config_hash, task_id
 
 Key = tuple[str, ...]  # of the primary key of a table of sums
@@ -61,6 +62,7 @@ _FOLDER = (
     .correlate(schema.SESSIONS)
     .scalar_subquery()
 )
+_STORED = among(sa.select(_call.id, _call.session_id), _call.id)
 _FACTS = sa.select(
     *[_call[name] for name in ("id", "session_id", "run", "kind", "status", "outcome", "detail", "error", "model")],
     *[_call[name] for name in ("started_at", "ended_at", "message_id", "prompt_hash", *_COUNTED, "cost")],
@@ -71,6 +73,7 @@ _FACTS = sa.select(
     sa.case((_call.run.is_not(None), _ANSWER)).label("said"),
     sa.case((_call.run.is_not(None), _FOLDER)).label("worktree"),
 ).join_from(schema.CALLS, schema.SESSIONS, _session.id == _call.session_id, isouter=True)
+_FACTS = among(_FACTS, _call.id)
 
 
 class Accounts:
@@ -86,7 +89,7 @@ class Accounts:
     def begin(self) -> None:
         """Look at what is there, and make the rows of runs that are not."""
         ids = list(dict.fromkeys(call.id for call in self._batch.calls))
-        for row in self._all(sa.select(_call.id, _call.session_id), _call.id, ids):
+        for row in self._all(_STORED, ids):
             self._before[row["id"]] = row["session_id"]
         begun: dict[str, Any] = {}
         told = [(call.run, call.started_at) for call in self._batch.calls]
@@ -110,7 +113,7 @@ class Accounts:
     def settle(self) -> None:
         """Add what is new."""
         ids = [id for id in dict.fromkeys(call.id for call in self._batch.calls) if self._before.get(id) is None]
-        facts = sorted(self._all(_FACTS, _call.id, ids), key=lambda call: (call["ended_at"], call["id"]))
+        facts = sorted(self._all(_FACTS, ids), key=lambda call: (call["ended_at"], call["id"]))
         of_agents: defaultdict[Key, list[Facts]] = defaultdict(list)
         of_tasks: defaultdict[Key, list[Facts]] = defaultdict(list)
         for call in facts:
@@ -170,7 +173,7 @@ class Accounts:
         """Take what other costs of stored calls change in the sums. Call it before the calls are given them."""
         new = {cost.id: cost for cost in costs}
         moved: dict[sa.Table, dict[Key, list[int]]] = {schema.AGENT_SESSIONS: {}, schema.TASKS: {}}
-        for call in self._all(_FACTS, _call.id, list(new)):
+        for call in self._all(_FACTS, list(new)):
             was, now = _money(call, call["cost"]), _money(call, new[call["id"]].cost)
             difference = [after - before for before, after in zip(was, now, strict=True)]
             for account, key in _accounts_of(call):
@@ -191,14 +194,14 @@ class Accounts:
         """The rows with these keys."""
         columns = list(table.primary_key)
         wanted = list(keys)
-        rows = self._all(sa.select(table), columns[0], list({key[0] for key in wanted}))
+        rows = self._all(_rows_of(table), list({key[0] for key in wanted}))
         found = {tuple(row[column.name] for column in columns): {str(k): v for k, v in row.items()} for row in rows}
         return {key: found[key] for key in wanted if key in found}
 
-    def _all(self, query: sa.Select[Any], column: sa.Column[Any], ids: list[str]) -> list[sa.RowMapping]:
+    def _all(self, query: sa.Select[Any], ids: list[str]) -> list[sa.RowMapping]:
         rows: list[sa.RowMapping] = []
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            found = self._connection.execute(query.where(column.in_(ids[start : start + _IDS_AT_ONCE])))
+            found = self._connection.execute(query, {"ids": ids[start : start + _IDS_AT_ONCE]})
             rows += found.mappings()
         return rows
 
@@ -209,6 +212,11 @@ class Accounts:
             names = tuple(name for name in old[0] if name not in table.primary_key)
             rows = [{f"new_{name}": row[name] for name in row} for row in old]
             self._connection.execute(_update(table, names), rows)
+
+
+@cache
+def _rows_of(table: sa.Table) -> sa.Select[Any]:
+    return among(sa.select(table), next(iter(table.primary_key)))
 
 
 @cache

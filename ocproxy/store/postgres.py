@@ -180,11 +180,14 @@ class _Postgres:
         if migrate:
             await undisturbed(asyncio.to_thread(migrations.ensure_newest, url))
         own: set[int] = set()
+        opened: list[PostgresStore] = []
 
         async def connect() -> Any:
             connection = await _connect(url, _SETTINGS)
             pid = connection.get_server_pid()
             own.add(pid)
+            if opened:  # the first time there is nothing yet that could be remembered
+                opened[0].forget()  # it may be another server, that took over without our last commits
             connection.add_termination_listener(lambda _: own.discard(pid))  # the server gives it to others then
             return connection
 
@@ -197,6 +200,7 @@ class _Postgres:
             pool_pre_ping=True,  # one that a restarted server has forgotten is replaced, and nobody notices
         )
         store = PostgresStore(engine, url, own)
+        opened.append(store)
         try:
             await store.ready()
         except BaseException:

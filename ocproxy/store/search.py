@@ -66,7 +66,7 @@ class Searching:
     _engine: Any  # of SQLAlchemy, whatever kind
     _is_indexed: bool | None = None
 
-    async def _all(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+    async def _all(self, query: sa.Select[Any], **given: Any) -> Sequence[sa.RowMapping]:
         raise NotImplementedError
 
     async def search_is_indexed(self) -> bool:

@@ -29,11 +29,21 @@ class Remembered:
     def __init__(self) -> None:
         self.worktrees: dict[str, Worktree] = {}  # by path
         self.agents: dict[str, AvailableAgent] = {}  # by name
+        self.prompts: set[str] = set()  # hashes of rows that are stored, while nothing more is removed
+        self.removals: int | None = None  # the count of removals then
+
+    def prompts_at(self, removals: int) -> set[str]:
+        """Those that are stored if this is the count of removals."""
+        return self.prompts if removals == self.removals else set()
 
     def take(self, other: Remembered) -> None:
         """What a transaction stored. Few enough to keep are the folders of some days."""
         if len(self.worktrees) > _MOST_REMEMBERED:
             self.worktrees.clear()
+        if other.removals is not None:
+            self.prompts, self.removals = other.prompts, other.removals
+        if len(self.prompts) > _MOST_REMEMBERED:
+            self.prompts = set()
         self.worktrees |= other.worktrees
         self.agents |= other.agents
 

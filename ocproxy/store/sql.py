@@ -10,7 +10,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 import sqlalchemy as sa
 
 from ocproxy.errors import StoreBusy, StoreMoved
@@ -24,7 +23,7 @@ from ocproxy.model import (
     MessageRow,
     SessionRow,
 )
-from ocproxy.store import costs, schema
+from ocproxy.store import costs, lookups, schema
 from ocproxy.store.accounts import Accounts
 from ocproxy.store.base import (
     Bell,
@@ -59,16 +58,7 @@ _CHANGES_KEPT = 20_000
 # Waits of a follower while the database is locked or away.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
-_NEWEST_CHANGE = sa.select(sa.func.max(schema.CHANGES.c.seq))
-_INSERT_CHANGES = sa.insert(schema.CHANGES)
-
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
-_KINDS: dict[str, tuple[sa.Table, type[msgspec.Struct]]] = {
-    "session": (schema.SESSIONS, SessionRow),
-    "message": (schema.MESSAGES, MessageRow),
-    "file_event": (schema.FILE_EVENTS, FileEvent),
-    "call": (schema.CALLS, CallRow),
-}
 
 
 class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
@@ -103,6 +93,10 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
     async def close(self) -> None:
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """Remember nothing: the database may be another one now."""
+        self._remembered = Remembered()
+
     def begin_writing(self, connection: sa.Connection) -> None:
         """Let nobody else store until this transaction ends. SQLite's transactions that write do so by themselves."""
 
@@ -120,8 +114,9 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
     # --- writing
 
     async def commit(self, batch: Batch, after: Mapping[str, int] | None = None, removals: int | None = None) -> None:
+        remembered = self._remembered
         work = partial(self._commit, batch=batch, after=after, removals=removals)
-        self._remembered.take(await self.transact(work, writes=True))
+        remembered.take(await self.transact(work, writes=True))
 
     def _commit(
         self, connection: sa.Connection, batch: Batch, after: Mapping[str, int] | None, removals: int | None
@@ -129,19 +124,22 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         noted = changes(batch)
         if noted or after is not None or removals is not None:
             self.begin_writing(connection)
-        if removals is not None:
-            self.require_unremoved(connection, removals, batch)
+        known: set[str] = set()
+        if removals is not None and self.require_unremoved(connection, removals, batch) == 0:
+            known = self._remembered.prompts_at(removals)
         if after is not None:
             self._require_unmoved(connection, batch, after)
         accounts = Accounts(connection, self.insert, batch)
         sightings = Sightings(connection, self.insert, batch, self._remembered)
         accounts.begin()
-        for table, rows, updates in upserts(batch):
+        for table, rows, updates in upserts(batch, known):
             connection.execute(self._statement(table, updates), [to_dict(row) for row in rows])
         sightings.store()
         accounts.settle()
         if noted:
             self._note_changes(connection, noted)
+        if removals is not None:
+            sightings.stored.prompts, sightings.stored.removals = known | {row.hash for row in batch.prompts}, removals
         return sightings.stored
 
     def _statement(self, table: sa.Table, updates: Callable[[], dict[str, Update]]) -> Any:
@@ -166,12 +164,13 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
 
     def _note_changes(self, connection: sa.Connection, noted: list[dict[str, Any]]) -> None:
         """Number them without a gap, in the order of the commits: a sequence of the database would do neither."""
-        newest = connection.execute(_NEWEST_CHANGE).scalar() or 0
+        newest = connection.execute(lookups.NEWEST_CHANGE).scalar() or 0
         for number, row in enumerate(noted, newest + 1):
             row["seq"] = number
-        connection.execute(_INSERT_CHANGES, noted)
-        last = newest + len(noted)
-        connection.execute(sa.delete(schema.CHANGES).where(schema.CHANGES.c.seq <= last - _CHANGES_KEPT))
+        connection.execute(lookups.NOTE_CHANGES, noted)
+        last = newest + len(noted) - _CHANGES_KEPT
+        if last > 0:
+            connection.execute(lookups.DROP_CHANGES, {"last": last})
 
     async def leave_behind(self, turn: IngestTurn) -> None:
         turns = schema.TURNS.c
@@ -271,14 +270,10 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         connection.execute(statement, rows)
 
     async def calls_of_reply(self, reply_id: str) -> list[CallRow]:
-        table = schema.CALLS
-        query = sa.select(table).where(table.c.reply_id == reply_id).order_by(table.c.started_at, table.c.id)
-        return [from_row(row, CallRow) for row in await self._all(query)]
+        return [from_row(row, CallRow) for row in await self._all(lookups.REPLY, id=reply_id)]
 
     async def calls_of_summaries(self, keys: Sequence[str], agent: str, run: str | None) -> list[CallRow]:
-        table = schema.CALLS
-        query = sa.select(table).where(table.c.agent_name == agent, table.c.run.is_not_distinct_from(run))
-        rows = await self._by_ids(query, table.c.summary_key, keys)
+        rows = await self._by_ids(lookups.SUMMARIES, keys, agent=agent, run=run)
         return sorted((from_row(row, CallRow) for row in rows), key=lambda call: (call.started_at, call.id))
 
     async def gaps(self) -> list[GapRow]:
@@ -289,61 +284,34 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         return {row["journal"]: from_row(row, IngestPosition) for row in await self._all(sa.select(schema.POSITIONS))}
 
     async def turns(self) -> dict[str, IngestTurn]:
-        return {row["journal"]: from_row(row, IngestTurn) for row in await self._all(sa.select(schema.TURNS))}
+        return {row["journal"]: from_row(row, IngestTurn) for row in await self._all(lookups.TURNS)}
 
     async def ends(self, ids: Sequence[str]) -> dict[str, tuple[SessionRow, int]]:
-        session, message = schema.SESSIONS, schema.MESSAGES.c
-        last = sa.select(sa.func.max(message.seq)).where(message.session_id == session.c.id).scalar_subquery()
-        rows = await self._by_ids(sa.select(session, last.label("last_seq")), session.c.id, ids)
+        rows = await self._by_ids(lookups.ENDS, ids)
         return {
             row["id"]: (from_row(row, SessionRow), -1 if row["last_seq"] is None else row["last_seq"]) for row in rows
         }
 
     async def sessions_of_tool_uses(self, ids: Sequence[str], agent: str, run: str | None) -> dict[str, set[str]]:
-        use, session = schema.TOOL_USES.c, schema.SESSIONS.c
-        first, last = sa.func.min(use.session_id).label("first"), sa.func.max(use.session_id).label("last")
-        query = (
-            sa.select(use.tool_use_id, first, last)
-            .join_from(schema.TOOL_USES, schema.SESSIONS, session.id == use.session_id)
-            .where(session.agent_name == agent, session.run.is_not_distinct_from(run))
-            .group_by(use.tool_use_id)
-        )
-        rows = await self._by_ids(query, use.tool_use_id, ids)
+        rows = await self._by_ids(lookups.TOOL_USES, ids, agent=agent, run=run)
         found = {row["tool_use_id"]: {row["first"], row["last"]} for row in rows}
         return {id: found[key] for id in ids if (key := shorten(id)) in found}
 
     async def begun_with(self, prompt: str, agent: str, run: str | None) -> list[SessionRow]:
-        table = schema.SESSIONS
-        same = table.c.prompt == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
-        return [from_row(row, SessionRow) for row in await self._all(sa.select(table).where(*same))]
+        rows = await self._all(lookups.BEGUN, prompt=prompt, agent=agent, run=run)
+        return [from_row(row, SessionRow) for row in rows]
 
     async def calls_about(self, prompt: str, agent: str, run: str | None) -> list[CallRow]:
-        table = schema.CALLS
-        same = table.c.about == prompt, table.c.agent_name == agent, table.c.run.is_not_distinct_from(run)
-        query = sa.select(table).where(*same, table.c.session_id.is_(None)).order_by(table.c.started_at, table.c.id)
-        return [from_row(row, CallRow) for row in await self._all(query)]
+        rows = await self._all(lookups.ABOUT, prompt=prompt, agent=agent, run=run)
+        return [from_row(row, CallRow) for row in rows]
 
     async def delegators(self, keys: Sequence[str], agent: str, run: str | None) -> list[str]:
-        use, session, message = schema.TOOL_USES.c, schema.SESSIONS.c, schema.MESSAGES.c
-        query = (
-            sa.select(use.session_id, message.created_at)
-            .join_from(schema.TOOL_USES, schema.SESSIONS, session.id == use.session_id)
-            .join(schema.MESSAGES, message.id == use.message_id)
-            .where(session.agent_name == agent, session.run.is_not_distinct_from(run))
-        )
-        rows = await self._by_ids(query, use.delegated, keys)
+        rows = await self._by_ids(lookups.DELEGATORS, keys, agent=agent, run=run)
         rows.sort(key=lambda row: (row["created_at"], row["session_id"]))
         return [row["session_id"] for row in rows]
 
     async def matches_of_histories(self, histories: Sequence[str]) -> list[HistoryMatch]:
-        message = schema.MESSAGES.c
-        after = schema.MESSAGES.alias("after")
-        # What follows is stored later, mostly next: `seq` makes that the first row looked at, not one of thousands.
-        answered = sa.exists().where(
-            after.c.session_id == message.session_id, after.c.seq > message.seq, after.c.parent_id == message.id
-        )
-        columns = message.history, message.session_id, message.id, answered, message.created_at
-        rows = await self._by_ids(sa.select(*columns), message.history, histories)
+        rows = await self._by_ids(lookups.HISTORIES, histories)
         return [HistoryMatch(*row.values()) for row in rows]
 
     async def changes(self, after: int | None) -> Changes:
@@ -374,16 +342,17 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
                 wait = min(wait * 2, _LONGEST_WAIT)
 
     async def rows_of(self, what: str, ids: Sequence[str]) -> dict[str, Any]:
-        table, kind = _KINDS[what]
-        return {row["id"]: from_row(row, kind) for row in await self._by_ids(sa.select(table), table.c.id, ids)}
+        query, kind = lookups.KINDS[what]
+        return {row["id"]: from_row(row, kind) for row in await self._by_ids(query, ids)}
 
     # --- statements
 
-    async def _by_ids(self, query: sa.Select[Any], column: sa.Column[Any], ids: Sequence[str]) -> list[sa.RowMapping]:
+    async def _by_ids(self, query: sa.Select[Any], ids: Sequence[str], **given: Any) -> list[sa.RowMapping]:
+        """The rows for the `ids` that the query asks for, some at a time."""
         rows: list[sa.RowMapping] = []
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            rows += await self._all(query.where(column.in_(ids[start : start + _IDS_AT_ONCE])))
+            rows += await self._all(query, ids=ids[start : start + _IDS_AT_ONCE], **given)
         return rows
 
-    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
-        return await self.transact(lambda connection: list(connection.execute(query).mappings()), writes=False)
+    async def _all(self, query: sa.Select[Any], **given: Any) -> list[sa.RowMapping]:
+        return await self.transact(lambda connection: list(connection.execute(query, given).mappings()), writes=False)

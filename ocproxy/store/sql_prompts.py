@@ -14,7 +14,7 @@ from ocproxy.store.blobs import unpack
 class SqlPrompts:
     """`Store.prompt` over the connections of a `SqlStore`."""
 
-    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+    async def _all(self, query: sa.Select[Any], **given: Any) -> list[sa.RowMapping]:
         raise NotImplementedError
 
     async def prompt(self, hash: str) -> PromptRow | None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ocproxy.errors import StoreMoved
 from ocproxy.exchange import call_id
 from ocproxy.model import Batch
-from ocproxy.store import schema
+from ocproxy.store import lookups, schema
 from ocproxy.store.belongings import blanks, content_bytes, doomed, run_blanks
 from ocproxy.store.removal import Aged, Exchanges, Extent, Removal, Tie, by_journal
 from ocproxy.store.transactions import Result, Work
@@ -30,7 +30,7 @@ class SqlRemovals:
     async def transact(self, work: Work[Result], *, writes: bool) -> Result:
         raise NotImplementedError
 
-    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+    async def _all(self, query: sa.Select[Any], **given: Any) -> list[sa.RowMapping]:
         raise NotImplementedError
 
     def begin_writing(self, connection: sa.Connection) -> None:
@@ -166,20 +166,20 @@ class SqlRemovals:
         if count is None:
             rows = await self._all(sa.select(sa.func.max(removal.seq).label("newest")))
             return rows[0]["newest"] or 0, set()
-        rows = await self._all(sa.select(removal.seq, removal.session_ids).where(removal.seq > count))
+        rows = await self._all(lookups.REMOVED, count=count)
         return max((row["seq"] for row in rows), default=count), {id for row in rows for id in row["session_ids"]}
 
-    def require_unremoved(self, connection: sa.Connection, removals: int, batch: Batch) -> None:
-        """Raises StoreMoved when a session that the batch adds to was removed since that was the count of removals. For
-        a transaction that stores."""
-        removal = schema.REMOVALS.c
-        later = connection.execute(sa.select(removal.session_ids).where(removal.seq > removals))
+    def require_unremoved(self, connection: sa.Connection, removals: int, batch: Batch) -> int:
+        """How many removals there were since that was their count. Raises StoreMoved when a session that the batch adds
+        to went with one. For a transaction that stores."""
+        later = connection.execute(lookups.REMOVED, {"count": removals}).all()
         gone = {id for row in later for id in row.session_ids}
         touched: set[str | None] = {*(row.id for row in batch.sessions), *(row.session_id for row in batch.messages)}
         touched.update(row.session_id for row in batch.file_events)
         touched.update(row.session_id for row in batch.calls)
         if gone & touched:
             raise StoreMoved("a session was removed meanwhile")
+        return len(later)
 
     async def removals(self, limit: int) -> list[Removal]:
         columns = [schema.REMOVALS.c[name] for name in Removal._fields]

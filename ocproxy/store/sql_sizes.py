@@ -23,7 +23,7 @@ class SqlSizes:
     async def transact(self, work: Work[Result], *, writes: bool) -> Result:
         raise NotImplementedError
 
-    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+    async def _all(self, query: sa.Select[Any], **given: Any) -> list[sa.RowMapping]:
         raise NotImplementedError
 
     def measure(self, connection: sa.Connection) -> StoreSize:

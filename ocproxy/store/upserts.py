@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -22,9 +22,10 @@ class Upsert(NamedTuple):
     updates: Callable[[], dict[str, Update]]
 
 
-def upserts(batch: Batch) -> list[Upsert]:
-    """In an order that satisfies the foreign keys. Rows of runs are there before (`store.accounts`)."""
-    blobs, prompts = pack(batch.prompts)
+def upserts(batch: Batch, stored: Container[str] = ()) -> list[Upsert]:
+    """In an order that satisfies the foreign keys. Rows of runs are there before (`store.accounts`), and prompts with
+    these hashes."""
+    blobs, prompts = pack([prompt for prompt in batch.prompts if prompt.hash not in stored])
     found = [
         # A hash says all that there is to a row, so one that is stored need not be looked at.
         Upsert(schema.BLOBS, blobs, dict),

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ocproxy.store import schema
+from ocproxy.store.lookups import among
 from ocproxy.store.rows import Row, from_row
 from ocproxy.work import AgentSession, AvailableAgent, ChangeStatus, InboxItem, PendingChange, Task, TaskState, Worktree
 
@@ -15,16 +16,20 @@ from ocproxy.work import AgentSession, AvailableAgent, ChangeStatus, InboxItem, 
 class Worklist:
     """The part of `SqlStore` that answers them."""
 
-    async def _all(self, query: sa.Select[Any]) -> list[sa.RowMapping]:
+    async def _all(self, query: sa.Select[Any], **given: Any) -> list[sa.RowMapping]:
         raise NotImplementedError
 
-    async def _by_ids(self, query: sa.Select[Any], column: sa.Column[Any], ids: Sequence[str]) -> list[sa.RowMapping]:
+    async def _by_ids(self, query: sa.Select[Any], ids: Sequence[str], **given: Any) -> list[sa.RowMapping]:
         raise NotImplementedError
 
     async def agent_sessions(self, session_ids: Sequence[str] | None = None) -> list[AgentSession]:
         own = schema.AGENT_SESSIONS.c
         query = sa.select(schema.AGENT_SESSIONS).order_by(own.session_id, own.agent)
-        rows = await self._all(query) if session_ids is None else await self._by_ids(query, own.session_id, session_ids)
+        rows = (
+            await self._all(query)
+            if session_ids is None
+            else await self._by_ids(among(query, own.session_id), session_ids)
+        )
         return [from_row(row, AgentSession) for row in rows]
 
     async def pending_changes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from ocproxy.model import Batch, PromptRow
 from ocproxy.store import migrations, schema
 from ocproxy.store.base import backend_of, open_store
 from tests.support.engines import Engine
+from tests.support.rows import call, session
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +41,24 @@ async def test_the_same_tools_of_many_prompts_are_stored_once_and_compressed(url
     found = await asyncio.to_thread(sizes, url)
     assert len(found) == 31
     assert found[0][0] > 60_000 and found[0][1] < 2_000
+
+
+async def test_a_prompt_that_was_removed_with_its_calls_is_stored_with_the_next(url: str) -> None:
+    """Who stores remembers the prompts that are there: other processes remove them."""
+    asked = Batch(sessions=[session()], calls=[call("c1", prompt_hash="p0")], prompts=prompts(1))
+    again = Batch(sessions=[session("s2")], calls=[call("c2", "s2", prompt_hash="p0")], prompts=prompts(1))
+    async with await open_store(url) as store, await open_store(url) as other:
+        count, _ = await store.removed_since(None)
+        await store.commit(asked, None, count)
+        await store.commit(asked, None, count)
+        await other.remove(["s1"], reason="a test")
+        assert await store.prompt("p0") is None
+        await store.commit(again, None, count)  # of a session that was not removed
+        assert await store.prompt("p0") == prompts(1)[0]
+        await other.remove(["s2"], reason="a test")
+        count, _ = await store.removed_since(count)
+        await store.commit(msgspec.structs.replace(again, sessions=[], calls=[]), None, count)
+        assert await store.prompt("p0") == prompts(1)[0]
 
 
 async def test_what_databases_refuse_in_text_comes_back_as_it_was(url: str) -> None:

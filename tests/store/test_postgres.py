@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from ocproxy.errors import StoreBusy, StoreError, StoreRefused
-from ocproxy.model import Batch, IngestTurn
+from ocproxy.model import Batch, IngestTurn, PromptRow
 from ocproxy.store import migrations, search
 from ocproxy.store import postgres as backend
 from ocproxy.store.base import Scope, mask, open_store
@@ -51,6 +51,20 @@ async def test_connections_that_the_server_ended_are_replaced_and_nobody_notices
             await store.commit(Batch(sessions=[session(f"s{number}")]))
             await cut_off(url)
         assert len(await store.summaries()) == 3
+
+
+async def test_nothing_is_taken_for_stored_by_another_server(url: str) -> None:
+    """One that took over without the last commits looks like one that ended our connections."""
+    batch = Batch(prompts=[PromptRow("p", ["system"], [])])
+    async with await open_store(url) as store:
+        count, _ = await store.removed_since(None)
+        await store.commit(batch, None, count)
+        await ask(url, "DELETE FROM prompts")
+        await store.commit(batch, None, count)
+        assert await store.prompt("p") is None, "it is not written each time"
+        await cut_off(url)
+        await store.commit(batch, None, count)
+        assert await store.prompt("p") == batch.prompts[0]
 
 
 async def test_a_follower_goes_on_when_its_connection_was_ended(url: str) -> None:
