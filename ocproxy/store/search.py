@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ocproxy.store import schema
 from ocproxy.store.base import Hit, Scope
-from ocproxy.store.terms import Term, is_cased
+from ocproxy.store.terms import Sieve, Term, is_cased
 from ocproxy.work import clean
 
 # Longer words are looked for by their beginning: databases bound their patterns (SQLite at 50,000 bytes).
@@ -162,10 +162,13 @@ class Searching:
         """What is true of every text with the term, and of few others."""
         pieces = _shortened(term.pieces)
         if self._is_sqlite:
-            holds = sa.or_(*[text.like(f"%{pattern}%", escape="\\") for pattern in _likes(pieces)])
-            if len(pieces) > 1:  # a phrase of common words is nearly everywhere, as far as LIKE can tell
-                holds &= sa.func.ocproxy_holds(text, " ".join(pieces), type_=sa.Boolean())
-            return holds
+            likes = sa.or_(*[text.like(f"%{pattern}%", escape="\\") for pattern in _likes(pieces)])
+            if len(pieces) == 1:
+                return likes
+            # A phrase of common words is nearly everywhere, as far as LIKE and the index can tell.
+            blob = sa.cast(text, sa.LargeBinary)
+            holds: sa.ColumnElement[bool] = sa.func.ocproxy_holds(blob, " ".join(pieces), type_=sa.Boolean())
+            return holds if _trigrams([term]) and not any(map(is_cased, "".join(pieces))) else likes & holds
         if len(pieces) > 1 or any(map(is_cased, pieces[0])):  # not all locales know the other form of these
             return sa.type_coerce(text.op("~")(r"\s+".join(map(_regex, pieces))), sa.Boolean)
         return sa.type_coerce(text.ilike(f"%{_escaped(pieces[0])}%"), sa.Boolean)
@@ -192,13 +195,13 @@ def _hit(source: _Source, row: dict[str, Any]) -> Hit:
 
 
 @lru_cache(64)
-def _phrase(spaced: str) -> Term:
-    return Term(spaced.split())
+def _sieve(spaced: str) -> Sieve:
+    return Sieve(Term(spaced.split()))
 
 
-def holds(text: str | None, spaced: str) -> bool:
-    """SQLite's function `ocproxy_holds`: whether a text has this phrase."""
-    return text is not None and _phrase(spaced).is_in(text)
+def holds(text: bytes | None, spaced: str) -> bool:
+    """SQLite's function `ocproxy_holds`: whether a text, as a blob of UTF-8, has this phrase."""
+    return text is not None and _sieve(spaced).passes(text)
 
 
 def _shortened(pieces: Sequence[str]) -> list[str]:

@@ -31,6 +31,33 @@ class Term:
         return self._pattern.search(text) is not None
 
 
+# What `\s` matches in a text, as UTF-8: one byte, or some.
+_SPACES = [character.encode() for character in map(chr, range(0x3001)) if character.isspace()]
+_SPACE = b"[%s]" % b"".join(re.escape(one) for one in _SPACES if len(one) == 1)
+_ANY_SPACE = b"(?:%s)" % b"|".join([_SPACE, *(re.escape(one) for one in _SPACES if len(one) > 1)])
+# What is an ASCII letter to `re.IGNORECASE`, too: long s, dotted and dotless i begin with one of these bytes, and the
+# sign of the kelvin is none of the letters that texts are written with.
+_ODD_LEADS, _KELVIN = (b"\xc4", b"\xc5"), "\u212a".encode()
+
+
+class Sieve:
+    """Whether a text, as UTF-8, has a term: the answer of `Term.is_in`, several times faster on long texts."""
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+        small = [re.escape(piece.lower().encode("utf-8", "replace")) for piece in term.pieces]
+        self._ascii, self._other = (re.compile((one + b"+").join(small)) for one in (_SPACE, _ANY_SPACE))
+        self._is_plain = not any(is_cased(character) for piece in term.pieces for character in piece)
+
+    def passes(self, text: bytes) -> bool:
+        if self._is_plain:
+            if text.isascii():  # letters of ASCII alone have another form, and the bytes of others none
+                return self._ascii.search(text.lower()) is not None
+            if not any(lead in text for lead in _ODD_LEADS) and _KELVIN not in text:
+                return self._other.search(text.lower()) is not None
+        return self._term.is_in(text.decode("utf-8", "replace"))
+
+
 def parse(text: str) -> list[Term]:
     """The terms of what was typed, each once; none where it is blank. Characters that no database holds are replaced as
     they were in what is stored."""

@@ -16,7 +16,7 @@ from ocproxy import OpencodeSessionService
 from ocproxy.model import Batch, EventType, FileEvent, MessageRow
 from ocproxy.store import migrations, search
 from ocproxy.store.base import Scope, Store, backend_of, open_store
-from ocproxy.store.terms import parse
+from ocproxy.store.terms import Sieve, Term, parse
 from tests.support.engines import Engine
 from tests.support.programs import program_of
 from tests.support.rows import NOON, event, message, session
@@ -109,6 +109,20 @@ async def test_every_kind_of_database_finds_the_same(store: Store) -> None:
     await store.commit(Batch(sessions=[session()], messages=messages(TEXTS)))
     assert await store.search_is_indexed()
     assert {text: await find(store, text) for text, _ in FOUND} == dict(FOUND)
+
+
+def test_what_sqlite_is_told_of_a_phrase_is_what_the_regular_expression_says() -> None:
+    dice = random.Random(5)
+    alphabet = "abkKsSiI \t\n\u00a0\u2003\u3000\u0085\x1c\u017f\u212a\u0130\u0131ßÄä数据é.*-"
+    found = 0
+    for _ in range(30_000):
+        text = "".join(dice.choices(alphabet, k=dice.randint(0, 14)))
+        pieces = "".join(dice.choices(alphabet, k=dice.randint(1, 4))).split()
+        if pieces:
+            term = Term(pieces)
+            assert Sieve(term).passes(text.encode()) == term.is_in(text), (text, pieces)
+            found += term.is_in(text)
+    assert found > 3_000
 
 
 async def test_nothing_that_is_typed_is_an_error(store: Store) -> None:
