@@ -80,6 +80,11 @@ class Follower:
         """When the first of what waits was told; None: nothing waits."""
         return self._waiting[0].told_ns if self._waiting else None
 
+    @property
+    def next_item(self) -> Exchange | FoundGap | None:
+        """The first of what waits."""
+        return self._waiting[0].item if self._waiting else None
+
     def stored_until(self, end_ns: int) -> int:
         """Up to which time all is stored when what was taken is. `end_ns` is what can be said of a journal that is
         read to its end."""

@@ -68,6 +68,7 @@ class Ingest:
         self._recorder = Recorder(store)
         self._prices = PriceBook(prices)
         self._turns = Turns(store)
+        self._ahead: dict[str, Interpretation] = {}  # of calls whose turn it is not yet
         self._removals: int | None = None  # what the recorder holds was there after so many
         self._budget = Budget()
         self._journals: dict[Path, Follower] = {}
@@ -154,6 +155,7 @@ class Ingest:
     def _restart(self) -> None:
         """Forget what is ahead of the store: the positions there say where to read again."""
         self._recorder.forget()
+        self._ahead.clear()
         self._removals = None
         for journal in self._journals.values():
             journal.close()
@@ -184,10 +186,21 @@ class Ingest:
             turns = self._turns.told(journals, looked_ns, stored={told.journal for told in found})
             await self._store_items([told.item for told in found], turns)
         else:
-            await self._store_positions(self._turns.told(journals, looked_ns) if self._turns.is_due() else [])
+            is_due = self._turns.is_due(journals, looked_ns)
+            await self._store_positions(self._turns.told(journals, looked_ns) if is_due else [])
             if waits:
+                await self._interpret_ahead(journals)
                 await self._turns.wait()
         return len(found) or int(waits or not all(journal.is_at_end for journal in journals))
+
+    async def _interpret_ahead(self, journals: list[Follower]) -> None:
+        """What is stored next, once it is our turn: others wait while it is."""
+        items = [item for journal in journals if isinstance(item := journal.next_item, Exchange)]
+        known = self._ahead
+        self._ahead = {item.call_id: known[item.call_id] for item in items if item.call_id in known}
+        for item in items:
+            if item.call_id not in self._ahead:
+                self._ahead[item.call_id] = await asyncio.to_thread(interpret, item)
 
     async def _read(self, journal: Follower, limit: int) -> None:
         """Read a piece of one journal. One that cannot be read is noted and does not hold up the others."""
@@ -222,6 +235,7 @@ class Ingest:
         except StoreRefused:
             await self._find_refused([item for item in items if isinstance(item, Exchange)], failed)
             await self._commit_items(items, turns, failed)
+        self._ahead.clear()
         self._recorder.committed()
         self._turns.committed(turns)
         self._stored += len(items)
@@ -256,7 +270,8 @@ class Ingest:
         recorded: it is in `failed` now, and the recorder in the middle of it."""
         batch = Batch()
         for exchange in exchanges:
-            meaning = await asyncio.to_thread(interpret, exchange)
+            if (meaning := self._ahead.get(exchange.call_id)) is None:
+                meaning = await asyncio.to_thread(interpret, exchange)
             if error := failed.get(exchange.call_id):
                 self._recorder.record_bare(_with_problem(meaning, error), batch)
                 continue

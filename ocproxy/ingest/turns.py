@@ -67,6 +67,7 @@ class Turns:
         self._others: dict[str, _Other] = {}
         self._own: set[str] = set()
         self._kept: dict[str, int] = {}  # own journal -> commits that the store has
+        self._told: dict[str, int] = {}  # own journal -> what was promised last
         self._looked = self._beaten = 0.0
         self._rang = asyncio.Event()
         self._hears = False  # the bell
@@ -169,10 +170,11 @@ class Turns:
             return []
         self._beaten = time.monotonic()
         beat = time.time_ns()
+        self._told = {journal.reader.id: journal.stored_until(looked_ns - _MARGIN_NS) for journal in journals}
         return [
             IngestTurn(
                 journal.reader.id,
-                journal.stored_until(looked_ns - _MARGIN_NS),
+                self._told[journal.reader.id],
                 beat,
                 is_waiting=journal.waiting_since is not None,
                 commits=int(journal.reader.id in stored),
@@ -180,10 +182,20 @@ class Turns:
             for journal in journals
         ]
 
-    def is_due(self) -> bool:
-        """Whether it is time to be heard of."""
+    def is_due(self, journals: Collection[Follower], looked_ns: int) -> bool:
+        """Whether it is time to be heard of, or a call of another replica waits for what can be promised now."""
+        if not self._store.is_shared:
+            return False
         every = _BEAT_SECONDS if any(not other.turn.is_away for other in self._others.values()) else _ALONE_SECONDS
-        return self._store.is_shared and time.monotonic() - self._beaten >= every
+        return time.monotonic() - self._beaten >= every or any(
+            self._told.get(journal.reader.id, 0) + is_behind
+            <= other.turn.told_ns
+            < journal.stored_until(looked_ns - _MARGIN_NS) + is_behind
+            for journal in journals
+            for id, other in self._others.items()
+            if other.turn.is_waiting and not other.turn.is_away
+            for is_behind in (journal.reader.id > id,)
+        )
 
     def farewell(self, turns: Mapping[str, IngestTurn]) -> list[IngestTurn]:
         """Our turns for a batch that says that nobody need wait for us: all is stored, and nothing more comes."""

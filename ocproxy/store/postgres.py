@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,9 @@ _LOOK_SECONDS = 5.0
 _REACH = "start the PostgreSQL server, or look at host and port in database_url"
 _LATER = "nothing is lost: the journal keeps what comes until it is back"
 
+# What the server says when it ends a connection: shut down, crashed, ended by somebody, idle for too long.
+_ENDED = {"57P01", "57P02", "57P05"}
+
 # SQLSTATE, or its first two letters -> (what to raise, what to do). https://www.postgresql.org/docs/current/errcodes-appendix.html
 _CODES: dict[str, tuple[type[StoreError], str | None]] = {
     "08": (StoreBusy, _LATER),  # connection
@@ -83,6 +86,10 @@ _CODES: dict[str, tuple[type[StoreError], str | None]] = {
 }
 
 
+class _LostError(Exception):
+    """The server ended a connection that the pool had kept: its cause. Another one may do."""
+
+
 class PostgresStore(SqlStore):
     """One database. `url` for the connection that listens, which the pool cannot lend; `own` are the processes of the
     server that work for us."""
@@ -97,17 +104,36 @@ class PostgresStore(SqlStore):
         self._own = own
 
     async def transact(self, work: Work[Result], *, writes: bool) -> Result:
-        return await undisturbed(self._transact(work))
+        return await undisturbed(self._transact(work, writes))
 
-    async def _transact(self, work: Work[Result]) -> Result:
+    async def _transact(self, work: Work[Result], writes: bool) -> Result:
         try:
-            async with self._engine.begin() as connection:
-                result: Result = await connection.run_sync(work)
-                return result
+            for _ in range(_POOL_SIZE + _POOL_MORE):  # all of them may be lost
+                with suppress(_LostError):
+                    return await self._run(work, writes)
+            return await self._run(work, writes)
         except Exception as error:
+            if isinstance(error, _LostError) and isinstance(error.__cause__, Exception):
+                error = error.__cause__
             if (ours := translate(error)) is None:
                 raise
             raise ours from None
+
+    async def _run(self, work: Work[Result], writes: bool) -> Result:
+        """Raises _LostError where the connection was gone and nothing can have been stored."""
+        async with self._engine.connect() as connection:
+            if not writes:  # each statement for itself: one message there and back, not three
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+            transaction = await connection.begin()
+            try:
+                result: Result = await connection.run_sync(work)
+            except sa.exc.DBAPIError as error:
+                if not _is_lost(error):
+                    raise
+                await connection.invalidate()
+                raise _LostError from error
+            await transaction.commit()
+            return result
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -197,7 +223,6 @@ class _Postgres:
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_MORE,
             pool_timeout=_POOL_WAIT_SECONDS,
-            pool_pre_ping=True,  # one that a restarted server has forgotten is replaced, and nobody notices
         )
         store = PostgresStore(engine, url, own)
         opened.append(store)
@@ -273,6 +298,13 @@ async def _connect(url: str, settings: dict[str, str], silence: float | None = _
             hint="upgrade the server, or use another one",
         )
     return connection
+
+
+def _is_lost(error: sa.exc.DBAPIError) -> bool:
+    """Whether the connection is of no use any more, though the server may be."""
+    cause = getattr(error.orig, "__cause__", None)
+    is_ended = isinstance(cause, asyncpg.PostgresError) and (cause.sqlstate or "") in _ENDED
+    return error.connection_invalidated or is_ended or isinstance(cause, asyncpg.PostgresConnectionError | OSError)
 
 
 def translate(error: Exception) -> StoreError | None:

@@ -86,8 +86,9 @@ class SqlStore(Searching, Worklist, SqlPrompts, SqlRemovals, SqlSizes):
         raise NotImplementedError
 
     async def transact(self, work: Work[Result], *, writes: bool) -> Result:
-        """Do `work` on a connection, in one transaction, to its end whoever is cancelled meanwhile. Database errors
-        leave as ours, by whose fault they are."""
+        """Do `work` on a connection, to its end whoever is cancelled meanwhile: in one transaction if it writes, else
+        each statement may see what was committed meanwhile. It may be done again where the connection was lost in it,
+        and nothing stored. Database errors leave as ours, by whose fault they are."""
         raise NotImplementedError
 
     async def close(self) -> None:

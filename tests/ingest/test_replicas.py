@@ -301,3 +301,26 @@ async def test_a_call_that_waits_is_stored_without_a_bell_too(
     async with ingest._store, other, asyncio.timeout(60):
         await other.commit(Batch(turns=[IngestTurn("of another", time.time_ns(), time.time_ns())]))
         assert await storing == 1
+
+
+async def test_who_can_promise_what_another_waits_for_says_so_at_once(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "_BEAT_SECONDS", 300)
+    monkeypatch.setattr(turns_module, "_ALONE_SECONDS", 300)
+    relay = Relay(tmp_path / "journal" / "worker-0")
+    stop = asyncio.Event()
+    async with await open_store(url) as mine, await open_store(url) as other, asyncio.timeout(60):
+        running = asyncio.create_task(Ingest(mine, tmp_path / "journal", poll_ms=10).run(stop))
+        while relay.writer.id not in (found := await other.turns()):
+            await asyncio.sleep(0.01)
+        for _ in range(2):
+            waits_for = time.time_ns()
+            beat = time.time_ns()
+            await other.commit(Batch(turns=[IngestTurn("of another", waits_for - 1, beat, is_waiting=True)]))
+            while (found := await other.turns())[relay.writer.id].told_ns < waits_for:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await running
+    relay.close()
+    assert found["of another"].is_waiting

@@ -85,7 +85,7 @@ async def explained(store: Any, ask: Ask) -> list[str]:
                 plans += [str(tuple(row)) for row in connection.exec_driver_sql(f"{explain} {statement}", given)]
         return plans
 
-    found: list[str] = await store.transact(explain_all, writes=False)
+    found: list[str] = await store.transact(explain_all, writes=True)
     return found
 
 

@@ -53,6 +53,18 @@ async def test_connections_that_the_server_ended_are_replaced_and_nobody_notices
         assert len(await store.summaries()) == 3
 
 
+async def test_a_pool_of_connections_that_the_server_ended_is_replaced_and_nobody_notices(url: str) -> None:
+    async with await open_store(url) as store:
+        await store.commit(Batch(sessions=[session()]))
+        for _ in range(3):
+            await asyncio.gather(*[store.summaries() for _ in range(10)])
+            await cut_off(url)
+            await store.commit(Batch(sessions=[session("s2")]))
+            await cut_off(url)
+            found = await asyncio.gather(*[store.summaries() for _ in range(10)])
+            assert {len(one) for one in found} == {2}
+
+
 async def test_nothing_is_taken_for_stored_by_another_server(url: str) -> None:
     """One that took over without the last commits looks like one that ended our connections."""
     batch = Batch(prompts=[PromptRow("p", ["system"], [])])
