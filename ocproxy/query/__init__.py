@@ -219,7 +219,9 @@ def _day(slot: int, zone: tzinfo | None) -> str:
 
 
 def _sums(parts: Sequence[Spending]) -> JsonObject:
-    sums = {name: sum(getattr(part, name) for part in parts) for name in Spending._fields[2:] if name != "cost"}
+    columns = zip(*parts, strict=True) if parts else [()] * len(Spending._fields)
+    values = dict(zip(Spending._fields, columns, strict=True))
+    sums = {name: sum(values[name]) for name in Spending._fields[2:] if name != "cost"}
     side = sum(part.calls for part in parts if part.kind != CallKind.MAIN)
     costs = [part.cost for part in parts if part.cost is not None]
     cost = sum(costs) if costs else None

@@ -48,7 +48,7 @@ def spending(by: UsageBy | None, since: datetime | None, until: datetime | None)
         "cut_short": _count(broken & call.cost.is_not(None)),
     }
     key = _key(by)
-    query = sa.select(key.label("key"), call.kind, *[value.label(name) for name, value in sums.items()])
+    query = sa.select(key.label("key"), call.kind, *[sums[name].label(name) for name in Spending._fields[2:]])
     if by == "workdir":
         query = query.join_from(schema.CALLS, schema.SESSIONS, schema.SESSIONS.c.id == call.session_id, isouter=True)
     return _within(query, since, until).group_by("key", call.kind)
@@ -56,9 +56,11 @@ def spending(by: UsageBy | None, since: datetime | None, until: datetime | None)
 
 def read_spending(row: sa.RowMapping) -> Spending:
     """A row of that query. Sums come as decimals from some databases."""
-    sums: dict[str, Any] = {str(name): int(value or 0) for name, value in row.items() if name not in ("key", "kind")}
-    sums["cost"] = None if row["cost"] is None else int(row["cost"])
-    return Spending(row["key"], row["kind"], **sums)
+    values: list[Any] = list(
+        row.values()
+    )  # the columns stand as the fields do; of quarters of an hour there are thousands
+    found = Spending(*values[:2], *[int(value or 0) for value in values[2:]])
+    return found._replace(cost=None) if row["cost"] is None else found
 
 
 def unpriced(since: datetime | None, until: datetime | None) -> sa.Select[Any]:

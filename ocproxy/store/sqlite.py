@@ -279,8 +279,8 @@ def _prepare(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if connection.get_execution_options().get("writes", False):  # a statement that reads needs no transaction
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 BACKEND = _Sqlite()
