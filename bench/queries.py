@@ -6,8 +6,8 @@ First the ingest: a journal of short coding sessions goes into a fresh database;
 another one by plain INSERTs of the driver (sqlite3, asyncpg), as many transactions. Then the questions of people: a
 database is filled by bulk SQL with sessions of 100 messages, 50 calls and 25 file events, and each question is asked
 many times, by ocproxy and by hand-written SQL over one open connection, in turns. `ratio` is ocproxy's median to that
-of plain SQL. PostgreSQL is a real server of this run, with fsync on. 1,000,000 messages take a quarter of an hour and 4
-GB on each. No network.
+of plain SQL. PostgreSQL is a real server of this run, with fsync on. 1,000,000 messages take half an hour and some GB.
+No network.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Searching:
         narrowed, is_many = await self._narrow(source, terms)
         holding = [*_within(table, scope), *[self._holds(source.text, term) for term in terms[:_TERMS]]]
         newest_first = (table.created_at.desc(), sa.func.coalesce(table[source.place], 0).desc(), table.id.desc())
-        wheres = [[*holding, narrowed]]
+        wheres = [[narrowed, *holding]]
         if is_many:
             times = sa.select(table.created_at).where(*_within(table, scope)).order_by(table.created_at.desc())
             wheres.insert(0, [*holding, table.created_at > times.offset(_NEWEST_ROWS).limit(1).scalar_subquery()])
