@@ -33,7 +33,7 @@ from ocproxy.model import (
 from ocproxy.protocols.base import REFERENCE
 from ocproxy.sessions.call_ids import CallIds
 from ocproxy.sessions.chain import Chain, Node, Step, message_key
-from ocproxy.sessions.joined import Known, Sent, follow, without_calls
+from ocproxy.sessions.joined import Known, Sent, Texts, follow, without_calls
 from ocproxy.sessions.linker import delegation_key
 
 # Roughly: a session without messages, and the node of a message in the tree, which is ids and digests.
@@ -50,6 +50,8 @@ class Conversation:
         self._chain = Chain(row.id)
         self._asides: set[str] = set()  # keys of messages told beside the conversation
         self._call_ids = CallIds()
+        self._known = Known(agent, self._chain, self._call_ids)
+        self._texts = Texts()
         self._items: dict[str, str] = {}  # the provider's id of a part -> its message
         self._cut: dict[str, str] = {}  # keys of answers that broke off inside a call, by `_again` of them
         self._asking: tuple[str, tuple[ToolUse, ...]] | None = None  # the newest answer, and its uses without a result
@@ -66,6 +68,8 @@ class Conversation:
                 self._chain.restore(message.id, message.parent_id, message.key, message.history)
                 self._rename(message.role, message.parts, message.id)
                 self._index(message)
+                if message.role == "assistant":
+                    self._texts.take(parts_of(message), message.id, self._known)
             else:
                 self._asides.add(message.key)
             self._call_ids.restore(message)
@@ -107,6 +111,17 @@ class Conversation:
                     return at is not None
         return False
 
+    def is_joined(self, messages: Sequence[Message]) -> bool:
+        """Whether the first answer in these messages is several of its own, where it stands."""
+        at: str | None = None
+        for message in messages:
+            if (key := self._key(message)) is not None:
+                if message.role == "assistant":
+                    return self._chain.joined(at, key) is not None
+                if (at := self._chain.child(at, key)) is None:
+                    return False
+        return False
+
     @property
     def last_seq(self) -> int:
         """The `seq` of its last message; -1: it has none."""
@@ -129,7 +144,7 @@ class Conversation:
         """Take the history that a request sent, from the message `after` on (None: all of it). New messages go into
         `batch`. `is_anew`: its first message stands for a longer history. Returns the id of its last message."""
         sent = [Sent(message, key) for message in messages if (key := self._key(message)) is not None]
-        steps = follow(sent, Known(self.agent, self._chain, self._call_ids), after, is_anew=is_anew)
+        steps = follow(sent, self._known, after, is_anew=is_anew)
         inherited = count_inherited(self.agent, [message.parts for message, _ in steps]) if after is None else 0
         for number, (message, step) in enumerate(steps):
             if step.is_new:
@@ -229,6 +244,8 @@ class Conversation:
         if node.history:
             self._rename(row.role, row.parts, row.id)
             self._index(row)
+            if message.role == "assistant":
+                self._texts.take(message.parts, node.id, self._known)
         self.size += _size_of(row)
         self._seq += 1
         for use in () if is_inherited else message.parts:

@@ -29,6 +29,7 @@ from ocproxy.model import (
 from ocproxy.sessions.call_ids import drawn_ids
 from ocproxy.sessions.linker import (
     Evidence,
+    How,
     Known,
     Link,
     link_by_evidence,
@@ -209,25 +210,31 @@ class Recorder:
             asked = evidence.histories[: max(evidence.first_answer - 1, 0) if evidence.answered else None][-1:]
             begun = [match.session_id for match in known if match.history in asked]
             for session_id in dict.fromkeys(reversed(begun)):
-                if await self._broke_off(session_id, item) and (
-                    not evidence.answered or (await self._open(session_id, item)).is_resumed(request.messages)
-                ):
-                    return Link(session_id, "retry")
+                if (
+                    how := await self._begins(session_id, item, request, is_answered=evidence.answered > 0)
+                ) is not None:
+                    return Link(session_id, how)
         if link.how == "new" and evidence.answered == 0:
             link = link_to_delegator(link, await self._delegators(item, request))
         return link
 
-    async def _broke_off(self, session_id: str, item: Interpretation) -> bool:
-        """Whether all that the session has is tries of its first turn whose answers broke off, before this call came:
-        then this is another try, not a twin with the same prompt."""
+    async def _begins(
+        self, session_id: str, item: Interpretation, request: ModelRequest, *, is_answered: bool
+    ) -> How | None:
+        """How a request goes on from the first turn of a session, one try of which broke off before this call came:
+        with another try, while there is nothing but tries that broke off (else it is a twin with the same prompt), or
+        behind answers that it makes one. None: it does not."""
         calls = [*await self._store.calls(session_id, limit=_TRIES_SEEN), *self._uncommitted.calls.get(session_id, [])]
-        tries = [call for call in calls if call.kind == CallKind.MAIN]
+        asked = [call for call in calls if call.kind == CallKind.MAIN]
+        tries = [call for call in asked if call.request_message_id == asked[0].request_message_id]
         at = moment(item.exchange.opened_ns)
-        return (
-            0 < len(calls) < _TRIES_SEEN
-            and len({call.request_message_id for call in tries}) == 1
-            and all(call.ended_at <= at and (call.error or call.outcome != Outcome.COMPLETE) for call in tries)
-        )
+        broken = [call for call in tries if call.ended_at <= at and (call.error or call.outcome != Outcome.COMPLETE)]
+        if not broken:
+            return None
+        if len(broken) == len(asked) and len(calls) < _TRIES_SEEN:
+            is_retry = not is_answered or (await self._open(session_id, item)).is_resumed(request.messages)
+            return "retry" if is_retry else None
+        return "history" if is_answered and (await self._open(session_id, item)).is_joined(request.messages) else None
 
     async def _known(self, evidence: Evidence, item: Interpretation) -> list[Known]:
         """The messages, stored or about to be, that this history passes through, oldest first, of sessions that the

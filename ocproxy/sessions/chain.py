@@ -47,6 +47,7 @@ class Chain:
         self._session_id = session_id
         self._nodes: dict[str, Node] = {}
         self._roots: dict[str, str] = {}
+        self._joined: dict[tuple[str | None, str], str] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -73,6 +74,18 @@ class Chain:
     def supersede(self, id: str, key: str) -> None:
         """Let the message `id` be met by this key from now on, instead of the one that was."""
         self._children(self._nodes[id].parent)[key] = id
+
+    def join(self, at: str | None, key: str, id: str) -> None:
+        """Let a message with this key behind `at` be several known ones, of which `id` is the last."""
+        self._joined[at, key] = id
+
+    def joined(self, at: str | None, key: str) -> str | None:
+        """The last of the messages that one with this key behind `at` was made of; None: it was not."""
+        return self._joined.get((at, key))
+
+    def parent(self, id: str | None) -> str | None:
+        """The message that the message `id` follows; None for one of the first."""
+        return self._nodes[id].parent if id is not None else None
 
     def is_followed(self, id: str) -> bool:
         """Whether another message follows the message `id`."""

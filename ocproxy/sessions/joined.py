@@ -6,12 +6,15 @@ message. Taken apart, each piece meets its own message, and each call is asked f
 - Claude Code 2.1.332 puts the parts of both one behind the other: the message begins as a known one does.
 - Qwen Code 0.24.4 sends a broken answer back without its calls and asks to go on. Later it leaves that prompt out, and
   what both answers said alike: only the calls say that the message stands some levels down.
+- Qwen Code does so with answers without calls, too. What the second one says of the end of the first once more
+  is left out, from four characters on.
 - Cline 3.0.65 runs the calls of both tries. Their answers stand beside each other, since both were given to the same
   request; their texts come as one, and their results in one message behind it.
 - opencode 1.18.33 (Chat Completions) sends the calls of the broken try in a message without its text.
 
 So a message whose calls are all known, under the place where it stands, is the messages that ask for them. The results
-of each go behind it; the conversation goes on behind the one whose result comes last.
+of each go behind it; the conversation goes on behind the one whose result comes last. A message without calls that
+says what an answer says, and then what the next one does, is these two: that is compared letter by letter.
 """
 
 from __future__ import annotations
@@ -22,9 +25,12 @@ from collections.abc import Sequence
 import msgspec
 
 from ocproxy.agents.base import Agent
-from ocproxy.model import Message, Part, Reasoning, ToolResult, ToolUse, digest
+from ocproxy.model import Message, Part, Reasoning, Text, ToolResult, ToolUse, digest
 from ocproxy.sessions.call_ids import CallIds, drawn_ids
 from ocproxy.sessions.chain import Chain, Step, message_key
+
+# How many texts that end with the newest answer are kept, and how little of an answer is none that is said once more.
+_TEXTS_KEPT, _SAID_AGAIN = 6, 4
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -74,7 +80,8 @@ def _taken_apart(sent: Sent, at: str | None, behind: deque[Sent], known: Known, 
         return ()
     if chain.meet(at, sent.key, is_unique=_is_unique(message)) is not None:
         return ()
-    if (id := chain.child(at, without_calls(sent.key))) is not None:
+    id = chain.child(at, without_calls(sent.key)) or chain.joined(at, sent.key)
+    if id is not None:
         return [Sent(message, sent.key, id)]
     if askers := _askers(message, at, known):
         return _answers(message, askers, behind, known)
@@ -158,3 +165,44 @@ def without_calls(key: str) -> str:
 def _is_unique(message: Message) -> bool:
     """Whether no two messages have its key: it asks for calls whose ids providers draw."""
     return message.role == "assistant" and bool(drawn_ids([message]))
+
+
+class Texts:
+    """What the newest answer of a session says, by itself and behind those before it: such a text as one message is
+    they. A fold over its messages in their order; nothing but texts of the newest answer is held."""
+
+    def __init__(self) -> None:
+        self._answer: str | None = None
+        self._texts: list[tuple[str | None, str]] = []  # the message that a text stands behind, and the text
+
+    def take(self, parts: Sequence[Part], id: str, known: Known) -> None:
+        """Take the answer `id`, which is in the tree and says `parts`."""
+        parent = known.chain.parent(id)
+        goes_on = self._answer is not None and (
+            known.chain.parent(parent) == self._answer or parent == known.chain.parent(self._answer)
+        )
+        said = _words(parts)
+        joined = [(at, one) for at, text in self._texts for one in _one_text(text, said)] if goes_on and said else []
+        if not any(isinstance(part, ToolUse) for part in parts):
+            for at, text in joined:
+                key = message_key(known.agent, Message("assistant", (Text(text),)))
+                if key is not None:
+                    known.chain.join(at, key, id)
+        self._answer, self._texts = id, [(parent, said), *joined][:_TEXTS_KEPT] if said else []
+
+
+def _words(parts: Sequence[Part]) -> str:
+    """The text of an answer; empty, where it says anything in another way but by calls."""
+    if not all(isinstance(part, Text | Reasoning | ToolUse) for part in parts):
+        return ""
+    return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+def _one_text(first: str, second: str) -> list[str]:
+    """Both one behind the other; and, where the second begins with the end of the first, that without doubling it."""
+    begins = second[:_SAID_AGAIN]
+    place = first.find(begins, max(len(first) - len(second), 0))
+    while place >= 0 and not second.startswith(first[place:]):
+        place = first.find(begins, place + 1)
+    once = [first[:place] + second] if place >= 0 and len(begins) == _SAID_AGAIN else []
+    return [first + second, *once]

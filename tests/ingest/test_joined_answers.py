@@ -146,6 +146,78 @@ async def test_a_retry_that_says_the_text_alone_is_an_answer_of_its_own(stage: S
     assert len(told.messages[0]) == 5
 
 
+# --- Qwen Code makes one text of answers without calls
+
+
+@BEGINNINGS
+@pytest.mark.parametrize("again", [0, 4, 24], ids=["on", "four letters again", "all again"])
+async def test_answers_without_calls_that_were_joined_are_told_once(
+    stage: Stage, begun: list[Json], again: int
+) -> None:
+    stage.play(QWEN, begun)
+    rest, end = TALK[24 - again :], "And the end."
+    stage.call(QWEN, begun, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(QWEN, [*begun, assistant(PIECE), RESUME], assistant(rest))
+    history = [*begun, assistant(TALK), user("And now?")]
+    stage.call(QWEN, history, assistant("Nothing."))
+    stage.call(QWEN, [*history, assistant("Nothing."), user("Bye.")], assistant(end))
+    told = await stage.told()
+    assert len(told.sessions) == 1
+    assert is_a_line(told.messages[0])
+    expected = [f"a: {PIECE}", f"u: {RESUME['content'][0]['text']}", f"a: {rest}", "u: And now?", "a: Nothing."]
+    assert told.lines()[len(begun) :] == [*expected, "u: Bye.", f"a: {end}"]
+
+
+@BEGINNINGS
+@pytest.mark.parametrize("joined", [True, False], ids=["as one", "as they came"])
+async def test_a_text_that_broke_off_twice_is_told_in_three_messages(
+    stage: Stage, begun: list[Json], joined: bool
+) -> None:
+    """The second request to go on has both pieces as one message, or each as it came."""
+    stage.play(QWEN, begun)
+    middle = [assistant(TALK[:48])] if joined else [assistant(PIECE), RESUME, assistant(TALK[24:48])]
+    stage.call(QWEN, begun, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(QWEN, [*begun, assistant(PIECE), RESUME], assistant(TALK[24:]), without=all_but(assistant(TALK[24:]), 2))
+    stage.call(QWEN, [*begun, *middle, RESUME], assistant(TALK[48:]))
+    stage.call(QWEN, [*begun, assistant(TALK), user("And now?")], assistant("Nothing."))
+    told = await stage.told()
+    assert len(told.sessions) == 1
+    assert is_a_line(told.messages[0])
+    assert [line for line in told.lines()[len(begun) :] if line.startswith("a: ")] == [
+        f"a: {PIECE}",
+        f"a: {TALK[24:48]}",
+        f"a: {TALK[48:]}",
+        "a: Nothing.",
+    ]
+
+
+async def test_texts_of_two_tries_that_were_joined_stand_beside_each_other(stage: Stage) -> None:
+    stage.call(CLINE, ASKED, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(CLINE, ASKED, assistant(TALK))
+    stage.call(CLINE, [*ASKED, assistant(PIECE + TALK), user("And now?")], assistant("Nothing."))
+    told = await stage.told()
+    assert len(told.sessions) == 1
+    assert line_to(told, "a: Nothing.") == ["u: Do it.", f"a: {TALK}", "u: And now?", "a: Nothing."]
+    assert len(told.messages[0]) == 5
+
+
+async def test_a_text_that_is_not_both_answers_to_the_letter_is_another_one(stage: Stage) -> None:
+    stage.call(QWEN, ASKED, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(QWEN, [*ASKED, assistant(PIECE), RESUME], assistant(TALK[24:]))
+    stage.call(QWEN, [*ASKED, assistant(TALK + "!"), user("And now?")], assistant("Nothing."))
+    told = await stage.told()
+    assert [len(messages) for messages in told.messages] == [4, 4]
+
+
+async def test_an_answer_that_came_as_one_is_not_two_others_that_say_the_same(stage: Stage) -> None:
+    stage.call(OPENCODE, ASKED, assistant(TALK), without=all_but(assistant(TALK), 2))
+    stage.call(OPENCODE, [*ASKED, assistant(PIECE), RESUME], assistant(TALK[24:]))
+    stage.call(OPENCODE, ASKED, assistant(TALK))
+    stage.call(OPENCODE, [*ASKED, assistant(TALK), user("And now?")], assistant("Nothing."))
+    told = await stage.told()
+    assert line_to(told, "a: Nothing.") == ["u: Do it.", f"a: {TALK}", "u: And now?", "a: Nothing."]
+
+
 # --- Cline runs the calls of both tries
 
 
