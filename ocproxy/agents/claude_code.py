@@ -32,6 +32,7 @@ _WORKDIRS = (
 _BRANCH = re.compile(r"git status at the start of the conversation\..{0,500}?^Current branch: (\S+)\s*$", re.M | re.S)
 _USER_AGENT = re.compile(r"\bclaude-cli/(\d[\w.+-]*)")
 _OLD_USER_ID = re.compile(r"_session_([0-9a-fA-F-]{36})\Z")  # before user_id became JSON
+_SUGGEST = "[SUGGESTION MODE: "  # what the user may type next; the terminal asks for it with the tools of the session
 _SUMMARY = ("CRITICAL: Respond with TEXT ONLY", "Your task is to create a detailed summary of ")
 
 
@@ -78,6 +79,8 @@ class ClaudeCode(Generic):
             return CallKind.SAFETY
         if any(last.lstrip().startswith(_SUMMARY) for last in _last_texts(request)):
             return CallKind.SUMMARY
+        if any(last.lstrip().startswith(_SUGGEST) for last in _last_texts(request)):
+            return CallKind.CHECK
         return CallKind.MAIN
 
     def title(self, facts: CallFacts) -> str | None:

@@ -49,6 +49,7 @@ _ASKS = (
     ("security classifier", CallKind.SAFETY),
 )
 _SUMMARIZE = "You are the component that summarizes a conversation"
+_SUGGEST = "[SUGGESTION MODE: "
 _MEMORY = "Managed memory has TWO directories."
 
 _GOT_IT = "Got it. Thanks for the additional context!"
@@ -120,8 +121,8 @@ class QwenCode(ByUserAgent):
         return Checkout(branch=found[1]) if found else Checkout()
 
     def kind(self, facts: CallFacts) -> CallKind:
-        """Compaction keeps the tools of the session, and so does the extraction of memories, which takes several turns;
-        all other side calls offer none."""
+        """Compaction keeps the tools of the session, and so do suggestions of what the user may type next (in the
+        terminal) and the extraction of memories, which takes several turns; all other side calls offer none."""
         request = facts.request
         kind = super().kind(facts)
         if request is None or kind is not CallKind.MAIN:
@@ -132,6 +133,8 @@ class QwenCode(ByUserAgent):
         last = said[-1] if said else ""
         if last.lstrip().startswith(_SUMMARIZE):
             return CallKind.SUMMARY
+        if last.lstrip().startswith(_SUGGEST):
+            return CallKind.CHECK
         if request.tools:
             return CallKind.MAIN
         asked = f"{_text(request.system)}\n{last}"

@@ -124,6 +124,7 @@ def test_a_folder_that_the_shell_went_to_is_told_from_the_one_before() -> None:
         (_body(system="Analyze if this message indicates a new topic. {'isNewTopic': …}"), CallKind.TOPIC),
         (_body("CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.", tools=[{"name": "Read"}]), CallKind.SUMMARY),
         (_body("Your task is to create a detailed summary of the conversation so far"), CallKind.SUMMARY),
+        (_body("[SUGGESTION MODE: Suggest what the user might type.]", tools=[{"name": "Read"}]), CallKind.CHECK),
         (_body(stop_sequences=["</block>"]), CallKind.SAFETY),
         (_body(system="You are a security monitor for autonomous agents"), CallKind.SAFETY),
         (_body("quota"), CallKind.MAIN),

@@ -169,6 +169,7 @@ def test_reminders_of_the_program_are_not_what_the_user_said() -> None:
         (_call("Generate the session title now.", tools=False), CallKind.TITLE),
         (_call("Judge this.", "You are a security classifier for an AI coding agent", tools=False), CallKind.SAFETY),
         (_call("Anything else.", tools=False), CallKind.CHECK),
+        (_call("[SUGGESTION MODE: Suggest what the user might naturally type next.]\n\nFIRST: Read"), CallKind.CHECK),
         (_call("Do the work."), CallKind.MAIN),
     ],
 )
