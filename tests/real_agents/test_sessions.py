@@ -112,9 +112,11 @@ def test_a_fork_is_a_session_that_tells_its_own_work_only(opened: Opened, name: 
     assert all(map(told_once, shown))
 
 
-@pytest.mark.parametrize("name", [CODE, FUNCTIONS])
+@pytest.mark.parametrize("name", [CODE, FUNCTIONS, ANTHROPIC])
 def test_two_runs_at_once_in_one_folder_are_two_sessions(opened: Opened, name: str) -> None:
     with opened(name, shorts("one", "two")) as stage:
+        if isinstance(stage.agent, Opencode):
+            stage.agent.prepare()
         processes = [stage.agent.start(f"[[script:{script}]] Do it.") for script in ("one", "two")]
         for process in processes:
             stage.agent.finish(process)
@@ -169,9 +171,15 @@ def delegating(name: str) -> Callable[[Path, Variant], list[Script]]:
     return scripts
 
 
+# Agents of its older tools have none below them, unless the settings say so.
+DEEPER = "[agents]\nmax_depth = 2"
+
+
 def nested(workdir: Path, variant: Variant) -> list[Script]:
     """Each writes a file, then hands the rest to one below it."""
-    tools = variant.tools
+    tools, is_older = variant.tools, variant.name == FUNCTIONS
+    search = [Step(text="Searching.", calls=(SEARCH,))] if is_older else []
+    waits: list[Json] = [{"targets": [0]}] if is_older else [{}] * 3
 
     def hand(child: str) -> Step:
         given = {"task_name": f"sub_{child}", "message": f"[[script:{child}]] Do the subtask."}
@@ -179,15 +187,15 @@ def nested(workdir: Path, variant: Variant) -> list[Script]:
 
     def one(name: str, child: str) -> Script:
         write = Step(text="Working.", calls=(tools.write(workdir / f"{name}.txt", f"by {name}\n"),))
-        wait = [Step(text="Waiting.", calls=(Call("wait_agent", {"timeout_ms": 10000}),)) for _ in range(3)]
-        return Script(name, (write, hand(child), *wait, Step(text=f"{name} is done.")))
+        wait = [Step(text="Waiting.", calls=(Call("wait_agent", {"timeout_ms": 10000, **one}),)) for one in waits]
+        return Script(name, (write, *search, hand(child), *wait, Step(text=f"{name} is done.")))
 
     return [one("parent", "middle"), one("middle", "leaf"), short("leaf", workdir, tools)]
 
 
-@pytest.mark.parametrize("name", [CODE])
+@pytest.mark.parametrize("name", [CODE, FUNCTIONS])
 def test_a_subagent_of_a_subagent_is_under_it(opened: Opened, name: str) -> None:
-    with opened(name, nested) as stage:
+    with opened(name, nested, {"toml": DEEPER} if name == FUNCTIONS else None, kind=Waiting) as stage:
         stage.agent.run("[[script:parent]] Do it.")
         stage.recorder.flush()
         rows = {row["parent_id"]: row for row in stage.sessions()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -71,6 +72,12 @@ class Opencode(Client):
         """Its server, for what asks its user."""
         self.configure()
         return serving(self.installation.program, self.workdir, self.environment(), self.model)
+
+    def prepare(self) -> None:
+        """Let it make its database: two that start at once in a new home would both begin to, and one fails."""
+        self.configure()
+        command = [str(self.installation.program), "session", "list"]
+        subprocess.run(command, cwd=self.workdir, env=self.environment(), check=True, capture_output=True, timeout=60)
 
     def configure(self) -> None:
         name, model, behind = _PROVIDERS[self.options.get("provider", "anthropic")]
