@@ -22,6 +22,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "two runs at once": ("two_runs_at_once_in_one_folder_are_two_sessions",),
     "compaction": ("a_compacted_session_goes_on_as_the_same_session",),
     "MCP": ("files_that_an_mcp_server_writes_are_events",),
+    "image": (
+        "an_image_that_the_agent_looks_at_is_a_read_of_its_file",
+        "an_image_that_the_user_attaches_is_a_part_of_the_prompt",
+    ),
     "background command": (
         "the_end_of_a_background_command_is_told",
         "ends_of_background_commands_and_the_shells_folder_are_known",
@@ -30,6 +34,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "a_tool_that_the_user_forbids_is_rejected",
         "a_tool_that_the_user_refuses_when_asked_is_rejected",
         "a_question_that_the_user_answers_with_no_is_a_rejection",
+        "a_turn_that_the_user_takes_back_leaves_its_call_requested",
+        "a_call_that_auto_mode_refuses_is_rejected_and_its_checks_are_no_messages",
     ),
     "side calls": ("titles_and_probes_are_calls_but_no_messages", "a_title_is_a_call_but_no_message"),
     "as recorded": ("a_short_session",),

@@ -16,6 +16,8 @@ from pathlib import Path
 
 _ROWS, _COLUMNS = 40, 120
 
+# What programs ask a terminal before they draw (where the cursor is, what kind it is), and what one answers.
+_ASKED = {b"\x1b[6n": b"\x1b[1;1R", b"\x1b[c": b"\x1b[?62;22c"}
 
 # Colours, places of the cursor, titles of the window.
 _CONTROL = re.compile(rb"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][A-Z0-9]|[=>78])")
@@ -40,8 +42,11 @@ class Screen(list[bytes]):
 
 
 @contextmanager
-def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Screen]:
-    """Runs `command` while the block runs; the screen grows with what it writes."""
+def in_terminal(
+    command: list[str], folder: Path, environment: dict[str, str], *, answers: bool = False
+) -> Iterator[Screen]:
+    """Runs `command` while the block runs; the screen grows with what it writes. `answers`: what the program asks the
+    terminal is answered."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
     process = subprocess.Popen(
@@ -55,6 +60,8 @@ def in_terminal(command: list[str], folder: Path, environment: dict[str, str]) -
         with suppress(OSError):
             while data := os.read(ours, 65536):
                 written.append(data)
+                for question in [one for one in _ASKED if answers and one in data]:
+                    os.write(ours, _ASKED[question])
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()

@@ -41,17 +41,24 @@ class GeminiCli(Client):
     package = Package("gemini-cli", "npm", "@google/gemini-cli", "gemini")
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
+        return [*self._begin(), "--yolo", *arguments, "--prompt", prompt]
+
+    def asking(self, prompt: str) -> list[str]:
+        """Its terminal program at work on `prompt`, which asks before it changes anything."""
+        return [*self._begin(), "--approval-mode", "default", "--prompt-interactive", prompt]
+
+    def _begin(self) -> list[str]:
         folder = self.home / ".gemini"
         folder.mkdir(parents=True, exist_ok=True)
         threshold = self.options.get("threshold")
         model = {"model": {"compressionThreshold": float(threshold)}} if threshold else {}
         settings = {**_SETTINGS, **model, "mcpServers": json.loads(self.options.get("mcp", "{}"))}
         (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
+        command = [str(self.installation.program), "--skip-trust", "--model", "gemini-2.5-pro"]
         if "policy" in self.options:
             (folder / "own.toml").write_text(self.options["policy"], "utf-8")
-            arguments = ("--policy", str(folder / "own.toml"), *arguments)
-        program = str(self.installation.program)
-        return [program, "--skip-trust", "--yolo", "--model", "gemini-2.5-pro", *arguments, "--prompt", prompt]
+            command += ["--policy", str(folder / "own.toml")]
+        return command
 
     def continued(self) -> tuple[str, ...]:
         return ("--resume", "latest")

@@ -41,12 +41,18 @@ class QwenCode(Client):
     package = Package("qwen-code", "npm", "@qwen-code/qwen-code", "qwen")
 
     def command(self, prompt: str, *arguments: str) -> list[str]:
+        return [*self._begin(self.options.get("approvals", "yolo")), *arguments, "--prompt", prompt]
+
+    def asking(self, prompt: str) -> list[str]:
+        """Its terminal program at work on `prompt`, which asks before it changes anything."""
+        return [*self._begin("default"), "--prompt-interactive", prompt]
+
+    def _begin(self, approvals: str) -> list[str]:
         folder = self.home / ".qwen"
         folder.mkdir(parents=True, exist_ok=True)
         settings = {**_SETTINGS, "mcpServers": json.loads(self.options.get("mcp", "{}"))}
         (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
-        mode = ("--approval-mode", self.options.get("approvals", "yolo"), "--auth-type", "openai")
-        return [str(self.installation.program), *mode, *arguments, "--prompt", prompt]
+        return [str(self.installation.program), "--approval-mode", approvals, "--auth-type", "openai"]
 
     def continued(self) -> tuple[str, ...]:
         return ("--continue",)
