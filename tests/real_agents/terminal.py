@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -68,7 +69,8 @@ def in_terminal(
     try:
         yield written
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # with what it started: Gemini CLI runs itself as a child
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join(10)
         os.close(ours)
