@@ -83,7 +83,17 @@ _FAILED = re.compile(r"^# \d+ SEARCH/REPLACE blocks? failed to match!$", re.M)
 _REST_APPLIED = re.compile(r"^# The other \d+ SEARCH/REPLACE blocks? were applied successfully\.$", re.M)
 _UDIFF_FAILED = re.compile(r"^UnifiedDiff(?:NoMatch|NotUnique): hunk failed to apply!$", re.M)
 _SOME_HUNKS = "Note: some hunks did apply successfully."
-_MALFORMED = ("\n^^^ ", "I didn't see any properly formatted edits in your reply?!", "No filename provided before ")
+_MALFORMED = (
+    "\n^^^ ",
+    "I didn't see any properly formatted edits in your reply?!",
+    "No filename provided before ",
+    "Error parsing patch content: ",
+    "Unexpected error parsing patch: ",
+    "File referenced in patch not found",
+)
+# An answer that names files of the repository is not taken before these are in the chat.
+_ADDED = "I added these files to the chat: "
+_APPLYING = re.compile(r"\A(?:Unexpected e|E)rror applying action '[^']*' to (?P<path>[^\n]+?): ")
 
 
 class Aider(Generic):
@@ -157,8 +167,10 @@ class Aider(Generic):
             whole = [use for use in uses if use.name == aider_edits.WHOLE]
             return tuple(_result(use, None) for use in whole) if is_done else ()
         said = others[0]
-        if any(sign in said for sign in _MALFORMED):
+        if any(sign in said for sign in _MALFORMED) or _APPLYING.match(said):
             return tuple(_result(use, first_line(said.rpartition("\n^^^ ")[2])) for use in uses)
+        if said.startswith(_ADDED) and not is_done:
+            return tuple(_result(use, f"not taken: {first_line(said)}") for use in uses)
         failed = _failed(said, uses)
         if failed is None:
             return tuple(_result(use, None) for use in uses) if is_done else ()
@@ -171,7 +183,18 @@ class Aider(Generic):
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         if use.name not in aider_edits.NAMES:
             return super().answer(use, result)
-        return Answer(Status.FAILED, note=result.text) if result.is_error else Answer(Status.APPLIED)
+        if not result.is_error:
+            return Answer(Status.APPLIED)
+        return Answer(Status.FAILED, note=result.text, each=self._until(use, result.text))
+
+    def _until(self, use: ToolUse, told: str) -> tuple[Answer, ...]:
+        """A patch that breaks off: what stands before the file that is named was done."""
+        broken = _APPLYING.match(told)
+        if use.name != aider_edits.PATCH or broken is None:
+            return ()
+        paths = [action.path for action in self.actions(use)]
+        done = paths.index(broken["path"]) if broken["path"] in paths else 0
+        return (Answer(Status.APPLIED),) * done + (Answer(Status.FAILED, note=told),) * (len(paths) - done)
 
     def replace(self, text: str, replacement: Replacement) -> str | None:
         return aider_replace.replace(text, replacement)

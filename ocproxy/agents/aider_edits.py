@@ -63,7 +63,7 @@ def actions(use: ToolUse) -> tuple[Action, ...] | None:
         return (Action(EventType.WRITE, path=given["path"], content=given["content"]),)
     if use.name == HUNK:
         old, new = _sides(given["hunk"])
-        return (Action(EventType.EDIT, path=given["path"], replacements=(Replacement(old, new),)),)
+        return (Action(EventType.EDIT, path=given["path"], replacements=(Replacement(old, new, everywhere=True),)),)
     return patches.parse_patch(given["input"]) if use.name == PATCH else None
 
 
@@ -151,34 +151,62 @@ def _is_path(text: str) -> bool:
 
 
 def _hunks(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Path and lines of each hunk that changes something, of all fences."""
-    at = 0
-    path = ""
+    """Path and lines of each hunk that changes something, of all fences; of the same hunk said twice the first."""
+    at, path = 0, ""
+    seen: set[tuple[str, str]] = set()
     while at < len(lines):
         if not lines[at].startswith("```diff"):
             at += 1
             continue
         end = next((n for n in range(at + 1, len(lines)) if lines[n].startswith("```")), len(lines))
-        hunk: list[str] = []
-        for line in [*lines[at + 1 : end], "@@ @@\n"]:
-            if line.startswith(("--- ", "+++ ")) and not hunk:
-                if line.startswith("+++ "):
-                    path = line[4:].strip().removeprefix("b/")
-            elif line.startswith("@@"):
-                if any(change.startswith(("+", "-")) for change in hunk) and path:
-                    yield path, "".join(hunk)
-                hunk = []
-            else:
-                hunk.append(line)
+        for head, hunk in _of_fence(lines[at + 1 : end]):
+            path = head or path
+            if path and (path, hunk) not in seen:
+                seen.add((path, hunk))
+                yield path, hunk
         at = end + 1
 
 
+def _of_fence(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The same of one fence; the path is empty before one is named. Only the first may have git's prefixes."""
+    path = ""
+    hunk: list[str] = []
+    at = 0
+    while at < len(lines):
+        head = "".join(lines[at : at + 2]).splitlines()
+        is_head = len(head) == 2 and head[0].startswith("--- ") and head[1].startswith("+++ ")
+        if is_head or lines[at].startswith("@@"):
+            if is_head and hunk[-1:] == ["\n"]:
+                hunk.pop()
+            if _changes(hunk):
+                yield path, "".join(hunk)
+            hunk = []
+        else:
+            hunk.append(lines[at])
+        if is_head:
+            path = _named(*head) if at == 0 else head[1][4:].strip()
+        at += 2 if is_head else 1
+    if _changes(hunk):
+        yield path, "".join(hunk)
+
+
+def _changes(hunk: Sequence[str]) -> bool:
+    return any(line.startswith(("+", "-")) for line in hunk)
+
+
+def _named(old: str, new: str) -> str:
+    before, after = old[4:].strip(), new[4:].strip()
+    has_prefixes = after.startswith("b/") and (before.startswith("a/") or before == "/dev/null")
+    return after[2:] if has_prefixes else after
+
+
 def _sides(hunk: str) -> tuple[str, str]:
-    """The lines before and after. A line of nothing but an end is an empty line of both."""
+    """The lines before and after. A line of nothing but an end is an empty line of both; one of blanks is empty."""
     old: list[str] = []
     new: list[str] = []
     for line in hunk.splitlines(keepends=True):
         mark, rest = (line[0], line[1:]) if len(line) > 1 else (" ", line)
+        rest = rest if rest.strip() else rest.lstrip(" \t")
         if mark != "+":
             old.append(rest)
         if mark != "-":

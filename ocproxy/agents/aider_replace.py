@@ -3,6 +3,11 @@
 Whole lines are compared: as they are, then with all of them moved by one indentation, then both again without an empty
 first line of SEARCH, at last piece by piece where a line of dots stands for lines that were left out. The first place
 counts. An empty SEARCH adds to the end. Every text gets a final newline.
+
+The lines of a hunk of a unified diff (`everywhere`) are looked for as a text, which may begin inside of a line, and are
+changed wherever they are, or in one place where they are few; then without empty lines at the ends of hunk and file.
+The program tries more (other indentations, pieces of the hunk), which is not done here: where it came to that, the
+place of an edit is not known. The hunks of a patch (`whole_lines`) are placed as everybody does it.
 """
 
 from __future__ import annotations
@@ -10,21 +15,38 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ocproxy.agents import patches
 from ocproxy.agents.base import Replacement
 
+_SHORT = 10  # characters of a hunk's old lines that are too few to be changed in more than one place
 _DOTS = re.compile(r"^\s*\.\.\.\n", re.M)
 
 
 def replace(text: str, replacement: Replacement) -> str | None:
     """`text` after the edit, or None when it does not apply."""
+    if replacement.whole_lines:
+        return patches.apply_hunk(text, replacement)
     if not replacement.old.strip():
         return text + replacement.new
+    if replacement.everywhere:
+        return _hunk(text, replacement.old, replacement.new)
     whole, old, new = _ended(text), _ended(replacement.old), _ended(replacement.new)
     lines, wanted, put = (part.splitlines(keepends=True) for part in (whole, old, new))
     found = _among(lines, wanted, put)
     if found is None and len(wanted) > 2 and not wanted[0].strip():
         found = _among(lines, wanted[1:], put)
     return found or _by_pieces(whole, old, new)
+
+
+def _hunk(text: str, old: str, new: str) -> str | None:
+    """An edit that leaves nothing of a file is one that did not match, to the program."""
+    is_short = len("".join(line.strip() for line in old.splitlines())) < _SHORT
+    if is_short and text.count(old) > 1:
+        return None
+    if old in text:
+        return text.replace(old, new) or None
+    text, old, new = (part.strip("\n") + "\n" for part in (text, old, new))
+    return text.replace(old, new) if old in text else None
 
 
 def _among(lines: list[str], wanted: list[str], put: list[str]) -> str | None:

@@ -128,8 +128,20 @@ def test_hunks_of_a_unified_diff_are_edits_without_line_numbers() -> None:
     text = "```diff\n--- a/f.py\n+++ b/f.py\n@@ ... @@\n one\n-two\n+2\n@@ ... @@\n-three\n```\n"
     first, second = _uses(text)
     assert [action.replacements for use in (first, second) for action in AGENT.actions(use)] == [
-        (Replacement("one\ntwo\n", "one\n2\n"),),
-        (Replacement("three\n", ""),),
+        (Replacement("one\ntwo\n", "one\n2\n", everywhere=True),),
+        (Replacement("three\n", "", everywhere=True),),
+    ]
+
+
+def test_hunks_of_several_files_may_stand_in_one_fence_and_the_same_hunk_counts_once() -> None:
+    text = (
+        "```diff\n--- a/f.py\n+++ b/f.py\n@@ @@\n-a\n+b\n\n--- g.py\n+++ b/g.py\n@@ @@\n-a\n+b\n@@ @@\n-a\n+b\n```\n"
+        "```diff\n@@ @@\n-c\n+d\n   \n```\n"
+    )
+    assert [use.input for use in _uses(text)] == [
+        {"path": "f.py", "hunk": "-a\n+b\n"},
+        {"path": "b/g.py", "hunk": "-a\n+b\n"},
+        {"path": "b/g.py", "hunk": "-c\n+d\n   \n"},
     ]
 
 
@@ -184,6 +196,43 @@ def test_files_with_any_fence_and_without_a_last_newline_are_read_whole() -> Non
 )
 def test_an_edit_finds_its_place_as_the_program_does(text: str, edit: Replacement, after: str | None) -> None:
     assert AGENT.replace(text, edit) == after
+
+
+@pytest.mark.parametrize(
+    ("text", "edit", "after"),
+    [
+        ("a long line\nb\na long line\n", Replacement("a long line\n", "c\n", everywhere=True), "c\nb\nc\n"),
+        ("ab\n", Replacement("b\n", "c\n", everywhere=True), "ac\n"),
+        ("a\na\n", Replacement("a\n", "c\n", everywhere=True), None),
+        ("a\n", Replacement("a\n", "", everywhere=True), None),
+        ("\na\nb", Replacement("b\n", "c\n", everywhere=True), "a\nc\n"),
+        ("a\n", Replacement("", "b\n", everywhere=True), "a\nb\n"),
+        ("a\nx\nb\nx\n", Replacement("x\n", "y\n", whole_lines=True, anchor="b"), "a\nx\nb\ny\n"),
+    ],
+)
+def test_a_hunk_finds_its_places_as_the_program_does(text: str, edit: Replacement, after: str | None) -> None:
+    """Compared with aider's own functions for many more."""
+    assert AGENT.replace(text, edit) == after
+
+
+def test_an_answer_that_names_a_file_outside_of_the_chat_is_not_taken() -> None:
+    uses = _uses("f.py\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
+    said = "I added these files to the chat: f.py\nLet me know if there are others we should add."
+    (result,) = AGENT.results_in([Text(said)], uses)
+    assert AGENT.answer(uses[0], result).status is Status.FAILED
+    assert AGENT.answer(uses[0], result).note == "not taken: I added these files to the chat: f.py"
+
+
+def test_a_patch_that_breaks_off_was_done_as_far_as_the_file_that_is_named() -> None:
+    files = ("*** Update File: a.py\n-a\n+b\n", "*** Delete File: b.py\n", "*** Delete File: c.py\n")
+    (use,) = _uses(f"*** Begin Patch\n{''.join(files)}*** End Patch\n")
+    (result,) = AGENT.results_in([Text("Error applying action 'Delete' to b.py: no such file")], (use,))
+    assert [answer.status for answer in AGENT.answer(use, result).each] == [
+        Status.APPLIED,
+        Status.FAILED,
+        Status.FAILED,
+    ]
+    assert _settled((use,), "Error parsing patch content: Unknown or misplaced line") == [Status.FAILED]
 
 
 def test_other_programs_with_a_similar_prompt_are_not_taken_for_it() -> None:
