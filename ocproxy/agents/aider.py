@@ -61,12 +61,16 @@ _ABOUT_FILES = (
 )
 _ACKNOWLEDGED = (
     "Ok.",
+    "Ok",
     "Ok, I won't try and edit those files without asking first.",
     "Ok, any changes I propose will be to those files.",
     "Ok, I will use these files as references.",
     "Ok, I will use these images as references.",
     "Ok, based on your requests I will suggest which files need to be edited and then stop and wait for your approval.",
+    "I see that you interrupted my previous reply.",
+    "FinishReasonLength exception: you sent too many tokens",
 )
+_INTERRUPTED = re.compile(r"\n\^C KeyboardInterrupt\Z")
 _RULES = re.compile(
     r"\n\n+(?:# \*SEARCH/REPLACE block\* Rules:|# File editing rules:|# V4A Diff Format Rules:"
     r"|To suggest changes to a file you MUST return the entire content of the updated file\.|NEVER RETURN CODE!).*\Z",
@@ -149,7 +153,7 @@ class Aider(Generic):
         return text if message.role == "user" and text.startswith(_FILES) else None
 
     def spoken(self, text: str) -> str:
-        return _RULES.sub("", text).strip()
+        return _INTERRUPTED.sub("", _RULES.sub("", text)).strip()
 
     def attached(self, parts: Sequence[Part]) -> tuple[tuple[str, Answer], ...]:
         return tuple(file for part in parts if isinstance(part, Text) for file in _shown(part.text))

@@ -57,8 +57,9 @@ def actions(use: ToolUse) -> tuple[Action, ...] | None:
     """What one of these edits asks for; None when it is none of them."""
     given = use.input
     if use.name == BLOCK:
-        edit = Replacement(given["search"], given["replace"])
-        return (Action(EventType.EDIT, path=given["path"], replacements=(edit,)),)
+        path = given["path"]
+        edit = Replacement(_unwrapped(given["search"], path), _unwrapped(given["replace"], path))
+        return (Action(EventType.EDIT, path=path, replacements=(edit,)),)
     if use.name == WHOLE:
         return (Action(EventType.WRITE, path=given["path"], content=given["content"]),)
     if use.name == HUNK:
@@ -97,6 +98,18 @@ def _blocks(lines: Sequence[str]) -> list[tuple[str, str, str]] | None:
         found.append((path, "".join(lines[at + 1 : middle]), "".join(lines[middle + 1 : end])))
         at = end + 1
     return found
+
+
+def _unwrapped(text: str, path: str) -> str:
+    """A side of a block as aider takes it: without a first line that names the file, a fence around the rest, and one
+    empty line at the end."""
+    lines = text.splitlines()
+    if lines and lines[0].strip().endswith(path.rpartition("/")[2]):
+        lines = lines[1:]
+    if lines and any(lines[0].startswith(one) and lines[-1].startswith(one.replace("<", "</")) for one in _FENCES):
+        lines = lines[1:-1]
+    bare = "\n".join(lines)
+    return bare if not bare or bare.endswith("\n") else bare + "\n"
 
 
 def _next(lines: Sequence[str], start: int, *patterns: re.Pattern[str]) -> int | None:

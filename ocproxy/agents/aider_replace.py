@@ -79,8 +79,8 @@ def _by_pieces(whole: str, old: str, new: str) -> str | None:
             if whole.count(piece) != 1:
                 return None
             whole = whole.replace(piece, put)
-        else:
-            whole += put
+        elif put:
+            whole = (whole if whole.endswith("\n") else whole + "\n") + put
     return whole
 
 

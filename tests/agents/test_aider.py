@@ -90,6 +90,13 @@ def test_the_rules_behind_a_prompt_do_not_change_its_key() -> None:
     assert AGENT.key(bare) == AGENT.key(ruled)
 
 
+def test_words_of_the_program_about_an_interruption_are_no_part_of_what_was_said() -> None:
+    asked, stopped = (Message("user", (Text(f"Do it.{end}"),)) for end in ("", "\n^C KeyboardInterrupt"))
+    assert AGENT.key(asked) == AGENT.key(stopped)
+    for text in ("I see that you interrupted my previous reply.", "Ok", "Ok."):
+        assert AGENT.key(Message("assistant", (Text(text),))) is None
+
+
 def test_whole_files_are_written_and_settled_by_the_commit() -> None:
     batch = conversation(AGENT, *[call for call in requests("aider")[5:] if AGENT.kind(call) is CallKind.MAIN])
     assert [line for line in told(batch) if not line.startswith("read")] == [
@@ -102,6 +109,24 @@ def test_whole_files_are_written_and_settled_by_the_commit() -> None:
 def test_a_path_is_known_in_what_models_put_around_it(path: str) -> None:
     (use,) = _uses(f"Text.\n\n{path}\n```python\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n")
     assert use.input == {"path": "src/app.py", "search": "a\n", "replace": "b\n"}
+
+
+@pytest.mark.parametrize(
+    ("side", "taken"),
+    [
+        ("a\n\n", "a\n"),
+        ("a\n\n\n", "a\n\n"),
+        ("# src/f.py\na\n", "a\n"),
+        ("```python\na\n```\n", "a\n"),
+        ("f.py\n", ""),
+    ],
+)
+def test_a_side_of_a_block_loses_what_the_program_takes_for_its_wrapping(side: str, taken: str) -> None:
+    """Compared with aider's own function for 30,000 blocks; its message about a block quotes it as it came."""
+    (use,) = _uses(f"src/f.py\n````\n<<<<<<< SEARCH\n=======\n{side}>>>>>>> REPLACE\n````\n")
+    (action,) = AGENT.actions(use)
+    assert action.replacements == (Replacement("", taken),)
+    assert use.input["replace"] == side
 
 
 def test_a_block_without_a_path_is_about_the_file_of_the_block_before() -> None:
