@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-AGENTS = Path(__file__).parents[2] / ".agents"
+# Not by the name of a link: programs of PyPI hold the path by which they were installed.
+AGENTS = (Path(__file__).parents[2] / ".agents").resolve()
 # An old Node silently gets an old Claude Code (the newest wants Node 22 or later), so the agents bring their own.
 NODE = "node@24"
 _INSTALL_SECONDS = 420
@@ -120,12 +121,21 @@ def _from_pypi(package: Package, folder: Path) -> Installation:
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", *wanted]
     _run(command, folder, path, f"pip could not install {' '.join(wanted)}")
     program = folder / "bin" / package.program
+    if program.exists() and not _can_run(program):  # the folder was moved here from elsewhere
+        _run([*command, "--no-deps", "--force-reinstall"], folder, path, f"pip could not mend {package.package}")
     if not program.exists():
         raise NotDelivered(f"pip installed {package.package} without its program {package.program}")
     bare = package.package.partition("[")[0]
     ask = f"import importlib.metadata as m, platform; print(m.version({bare!r})); print(platform.python_version())"
     said = subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     return Installation(package.name, said[0], f"Python {said[1]}", program, path)
+
+
+def _can_run(program: Path) -> bool:
+    """Whether the interpreter that a script names is there; a program that is no script names none."""
+    with program.open("rb") as file:
+        head, _, _ = file.readline().decode("utf-8", "replace").partition("\n")
+    return not head.startswith("#!") or Path(head[2:].split()[0]).exists()
 
 
 def _run(command: list[str], folder: Path, path: str, failure: str) -> None:
