@@ -1,4 +1,4 @@
-"""pi: what its calls are for, its four tools and their results. Recorded from 0.87.1 and 0.73.1.
+"""pi: what its calls are for, its tools and their results. Recorded from 0.87.1 and 0.73.1.
 
 Only over Responses it says its session; else calls are linked by their histories and call ids. Over Chat Completions
 results have no error flag: a command that failed says so in its last line, and a read or edit that failed says nothing
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from ocproxy.agents import shapes, transcripts
+from ocproxy.agents import pi_program, shapes, transcripts
 from ocproxy.agents.base import Action, Answer, CallFacts, Flattened, Replacement
 from ocproxy.agents.fields import number_of
 from ocproxy.agents.generic import Generic, first_line
@@ -95,6 +95,11 @@ class Pi(Generic):
         return Flattened(said, before[1] if before else None)
 
     def actions(self, use: ToolUse) -> tuple[Action, ...]:
+        if use.name == pi_program.NAME:
+            return pi_program.actions(use, self._of_tool)
+        return self._of_tool(use)
+
+    def _of_tool(self, use: ToolUse) -> tuple[Action, ...]:
         return shapes.fitted(use, _SHAPES, self._actions)
 
     def _actions(self, use: ToolUse) -> tuple[Action, ...]:
@@ -102,6 +107,8 @@ class Pi(Generic):
 
     def answer(self, use: ToolUse, result: ToolResult) -> Answer:
         text, size = result.text, len(result.text.encode("utf-8", "replace"))
+        if use.name == pi_program.NAME:
+            return pi_program.answer(use, result, self._of_tool)
         if use.name == "bash":
             return _ran(text, size, result.is_error)
         if use.name == "read":

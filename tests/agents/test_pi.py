@@ -120,3 +120,40 @@ def test_a_command_says_every_exit_code_but_0(
 )
 def test_an_edit_finds_its_place_as_the_program_does(text: str, edit: Replacement, after: str | None) -> None:
     assert AGENT.replace(text, edit) == after
+
+
+PROGRAM = """const text = await tools.read({path: "input.txt"});
+await tools.mcp__files__write_file({path: "by-server.txt", content: "x\\n"});
+const ran = await tools.bash({command: "ls; exit 3"});
+await tools.edit({path: "a.txt", edits: [{oldText: "x", newText: "y"}]});
+for (const name of text.split("\\n")) { await tools.write({path: name, content: "new\\n"}) }
+try { await tools.read({path: "missing.txt"}) } catch {}
+"""
+
+
+@pytest.mark.parametrize("field", ["code", "input"])
+def test_the_calls_of_a_program_are_told_as_far_as_program_and_result_tell_them(field: str) -> None:
+    """What a program prints of a command or a server's tool is not read: so their ends are not known."""
+    use = ToolUse("1", "codemode", {field: PROGRAM})
+    said = ToolResult("1", "Script completed\nWall time 0.1 seconds\nOutput:\n3")
+    found = zip(AGENT.actions(use), AGENT.answer(use, said).each, strict=True)
+    assert [(one.event_type, one.path or one.command, one.certainty, end.status) for one, end in found] == [
+        ("read", "input.txt", "exact", "applied"),
+        ("write", "by-server.txt", "exact", "unknown"),
+        ("bash", "ls; exit 3", "exact", "unknown"),
+        ("edit", "a.txt", "exact", "applied"),
+        ("write", "${name}", "inferred", "unknown"),
+        ("read", "missing.txt", "inferred", "unknown"),
+    ]
+    assert not any(action.unknown_shape for action in AGENT.actions(use))
+
+
+def test_of_a_program_that_failed_its_only_call_did() -> None:
+    failed = ToolResult(
+        "1", "Script failed\nWall time 0.1 seconds\nOutput:\nScript error:\nENOENT: no such file", is_error=True
+    )
+    one, two = (ToolUse("1", "codemode", {"code": "await tools.read({path: 'a'});\n" * count}) for count in (1, 2))
+    assert [AGENT.answer(use, failed).status for use in (one, two)] == [Status.FAILED, Status.UNKNOWN]
+    assert AGENT.answer(one, failed).note == "ENOENT: no such file"
+    refused = ToolResult("1", "the options line is no JSON", is_error=True)
+    assert AGENT.answer(two, refused).status is Status.FAILED

@@ -1,4 +1,4 @@
-"""Gemini CLI, Qwen Code and Cline: calls that nobody allowed, tools of MCP servers, commands in the background."""
+"""Gemini CLI, Qwen Code, Cline and pi: calls that nobody allowed, tools of MCP servers, commands in the background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ocproxy.demo.script import Call, Script, Step
 from tests.real_agents.client import Variant
 from tests.real_agents.conftest import Opened
 from tests.real_agents.oracle import assert_nothing_is_told_twice, assert_the_tree_is_told
-from tests.real_agents.test_other_sessions import shorts
+from tests.real_agents.test_other_sessions import PI, shorts
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -54,7 +54,7 @@ def test_a_tool_that_the_user_forbids_is_rejected(
 
 def asking(workdir: Path, variant: Variant) -> list[Script]:
     """Writes a file by the server, and one where no folder is. Qwen Code finds its server's tools by a search."""
-    prefix = {"Gemini CLI": "mcp_files_", "Qwen Code": "mcp__files__", "Cline": "files__"}[variant.name]
+    prefix = {"Gemini CLI": "mcp_files_", "Cline": "files__"}.get(variant.name, "mcp__files__")
     given: list[Json] = [
         {"path": "by-server.txt", "content": "by the server\n"},
         {"path": "missing/by-server.txt", "content": "nowhere\n"},
@@ -67,9 +67,9 @@ def asking(workdir: Path, variant: Variant) -> list[Script]:
     return [Script("served", (*(Step(text="Asking.", calls=(call,)) for call in calls), Step(text="Done.")))]
 
 
-@pytest.mark.parametrize("name", ["Gemini CLI", "Qwen Code", "Cline"])
+@pytest.mark.parametrize("name", ["Gemini CLI", "Qwen Code", "Cline", *PI])
 def test_files_that_an_mcp_server_writes_are_events(opened: Opened, name: str, tmp_path: Path) -> None:
-    server = {"command": sys.executable, "args": [SERVER, str(tmp_path / "work")], "trust": True}
+    server = {"command": sys.executable, "args": [SERVER, str(tmp_path / "work")], "trust": True, "exposure": "direct"}
     with opened(name, asking, {"mcp": json.dumps({"files": server})}) as stage:
         stage.agent.run("[[script:served]] Do it.")
         stage.recorder.flush()
@@ -80,6 +80,38 @@ def test_files_that_an_mcp_server_writes_are_events(opened: Opened, name: str, t
     told = [(event["event_type"], event["file_path"], event["status"]) for event in shown["file_events"]]
     assert told == [("write", "by-server.txt", "applied"), ("write", "missing/by-server.txt", "failed")]
     assert_nothing_is_told_twice(shown)
+
+
+@pytest.mark.parametrize("name", PI)
+def test_tools_that_a_program_calls_are_events(opened: Opened, name: str) -> None:
+    code = """const said = await tools.read({path: "input.txt"});
+await tools.write({path: "made.txt", content: "by a program\\n"});
+await tools.edit({path: "input.txt", edits: [{oldText: "beta", newText: "BETA"}]});
+text(said.length);
+"""
+
+    def scripts(workdir: Path, variant: Variant) -> list[Script]:
+        reading = Step(text="Reading.", calls=(variant.tools.read(workdir / "input.txt"),))
+        return [
+            Script(
+                "all", (reading, Step(text="Running.", calls=(Call("codemode", {"code": code}),)), Step(text="Done."))
+            )
+        ]
+
+    with opened(name, scripts) as stage:
+        stage.agent.run("[[script:all]] Do it.", "--tools", "+codemode")
+        stage.recorder.flush()
+        (session,) = stage.sessions()
+        shown = stage.show(session["id"])
+        assert_the_tree_is_told(stage, shown)
+    told = [(event["event_type"], Path(event["file_path"]).name, event["status"]) for event in shown["file_events"]]
+    assert told == [
+        ("read", "input.txt", "applied"),
+        ("read", "input.txt", "applied"),
+        ("write", "made.txt", "applied"),
+        ("edit", "input.txt", "applied"),
+    ]
+    assert shown["file_events"][-1]["certainty"] == "exact"
 
 
 # Qwen Code tells ends of commands to a session that goes on; a run without a terminal ends before.

@@ -38,7 +38,8 @@ class PiTools(FieldTools):
 
 class Pi(Client):
     """Options: `api`, and the `path` of its base URL; `reserve` and `keep`, how many tokens of its 200,000 it leaves
-    for an answer before it makes the history shorter, and how many it keeps then."""
+    for an answer before it makes the history shorter, and how many it keeps then; `mcp`, a JSON text of its MCP
+    servers."""
 
     package = Package(
         "pi",
@@ -57,6 +58,7 @@ class Pi(Client):
         names = {"reserve": "reserveTokens", "keep": "keepRecentTokens"}
         compaction = {names[name]: int(self.options[name]) for name in names if name in self.options}
         (folder / "settings.json").write_text(json.dumps({"compaction": compaction}), "utf-8")
+        (folder / "mcp.json").write_text(f'{{"mcpServers": {self.options.get("mcp", "{}")}}}', "utf-8")
         return [str(self.installation.program), "--provider", "own", "--model", "a-model", *arguments, "-p", prompt]
 
     def continued(self) -> tuple[str, ...]:
