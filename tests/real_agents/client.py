@@ -71,6 +71,10 @@ class Client(ABC):
         dialect = dialect_of(served)
         return dialect is not None and bool(dialect.tools(request_of(served)))
 
+    def counts(self, served: Served) -> bool:
+        """Whether a request is known to be made for a session: what it uses counts there."""
+        return True
+
     def start(self, prompt: str, *arguments: str) -> subprocess.Popen[str]:
         command = self.command(prompt, *arguments)
         return subprocess.Popen(
@@ -116,7 +120,7 @@ class Client(ABC):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that pytest puts the tests of one run together
 class Variant:
     """One way of running an agent, and what the record must say of it."""
 
@@ -132,6 +136,11 @@ class Variant:
     failures: bool = True  # the wire says which commands failed
     says_reads: bool = True  # the wire says which reads succeeded
     says_workdir: bool = True
+    files: bool = True  # its model can read and change files, not by commands alone
+    commands: bool = True
+    last_command: str = ""  # ends the run: nobody is told what became of it
+    in_text: bool = False  # it offers its model no tools: edits or commands are written into the answers
+    told: tuple[tuple[str, str, str], ...] = ()  # (type, path, status) of such edits, in the order of the script
     script: Callable[[str, Path, Tools], Script] | None = None  # another script than `work.everything`
 
     def __str__(self) -> str:

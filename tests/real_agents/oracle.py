@@ -206,3 +206,30 @@ def uses(shown: Json) -> list[str]:
 def uses_of_short(*names: str) -> list[str]:
     """All tool uses of the scripts `work.short` with these names."""
     return [f"toolu_{name}_{place}" for name in names for place in ("s0_t0", "s1_t0", "s1_t1")]
+
+
+def assert_the_failed_try_is_told(stage: Stage[Any], shown: Json, status: int, outcome: str) -> None:
+    """One call of the session failed, so; all tries of a turn ask with one message; and a rebuild tells the same. What
+    was asked over a connection that the provider had just closed (502), the relay asks once more: nobody notices."""
+    assert_nothing_is_told_twice(shown)
+    calls = [call for call in shown["calls"] if call["kind"] == "main"]
+    harmed = [
+        (c["status"], c["outcome"]) for c in calls if c["error"] or (c["status"], c["outcome"]) != (200, "complete")
+    ]
+    if harmed or status != 502:
+        assert harmed == [(status, outcome)]
+        assert recorded_tries(shown) == tries(stage.turns())
+    stage.recorder.stop()
+    stage.recorder.run("rebuild")
+    assert stage.show(shown["session"]["id"]) == shown
+
+
+def two_sessions(stage: Stage[Any], *arguments: str) -> list[Json]:
+    """Two runs with the same prompt at the same time, as they are told."""
+    for process in [stage.agent.start("Do it.", *arguments) for _ in range(2)]:
+        stage.agent.finish(process)
+    stage.recorder.flush()
+    shown = [stage.show(row["id"]) for row in stage.sessions()]
+    assert len(shown) == 2
+    assert_nothing_is_told_twice(*shown)
+    return shown

@@ -58,6 +58,10 @@ class Stage(Generic[A]):
             if self.agent.is_turn(served) and self.agent.whose(served) == (session, agent)
         ]
 
+    def turns(self) -> list[Served]:
+        """The conversation's own requests of all sessions."""
+        return [served for served in list(self.provider.log) if self.agent.is_turn(served)]
+
     def copy_of_start(self, name: str) -> Path:
         return Path(shutil.copytree(self.before, self.before.parent / name))
 
@@ -154,7 +158,7 @@ def _recorded_part(part: Json) -> tuple[str, ...]:
 
 
 def apply(diff: str, tree: Path) -> None:
-    """`git apply` of one diff; whitespace is none of its business."""
-    command = ["git", "apply", "--whitespace=nowarn", "-"]
+    """`git apply` of one diff, which may be empty; whitespace is none of its business."""
+    command = ["git", "apply", "--allow-empty", "--whitespace=nowarn", "-"]
     done = subprocess.run(command, cwd=tree, input=diff.encode("utf-8", "surrogateescape"), capture_output=True)
     assert done.returncode == 0, f"git apply says {done.stderr.decode()}\nof\n{diff}"

@@ -11,8 +11,8 @@ import pytest
 from ocproxy.demo.script import Script, Step
 from tests.real_agents.clients.aider import Aider
 from tests.real_agents.conftest import Installed
+from tests.real_agents.in_text import InText, Json, block
 from tests.real_agents.stage import staged
-from tests.real_agents.test_other_agents import InText, Json, block
 from tests.support.dialects import Dialect
 from tests.support.scripted import SUMMARY
 

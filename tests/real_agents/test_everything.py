@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ocproxy.demo.script import Script
+from ocproxy.demo.provider import Served
+from ocproxy.demo.script import Script, text_of
 from ocproxy.exchange import Outcome
 from ocproxy.ingest.loop import Ingest
 from ocproxy.store.base import open_store
@@ -23,7 +24,7 @@ from tests.real_agents.stage import Stage, apply, conversation, recorded, reduce
 from tests.real_agents.work import everything, exit_code_of, files_of
 from tests.support import postgres
 from tests.support.journals import Taped, read_tapes
-from tests.support.scripted import blocks_of, dialect_of, usage_of
+from tests.support.scripted import blocks_of, dialect_of, request_of, usage_of
 from tests.support.tables import BUT_FEED, assert_equal, tables
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
@@ -31,6 +32,9 @@ pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 _LAST_CHUNK = b"0\r\n\r\n"
 _LAST_EVENTS = (b"response.completed", b"data: [DONE]")
 CHANGES = ("write", "edit", "delete", "move")
+# A test of what only some agents do takes the runs of these.
+with_tools = pytest.mark.parametrize("played", [one for one in variants() if not one.in_text], indirect=True, ids=str)
+in_text = pytest.mark.parametrize("played", [one for one in variants() if one.in_text], indirect=True, ids=str)
 
 
 @dataclass
@@ -63,7 +67,7 @@ def played(
         assert "All done. Ünïcødé 🚀." in finished.result
         stage.recorder.flush()
         (session,) = stage.sessions()
-        (script,) = stage.provider.scripts.values()
+        script = (variant.script or everything)("all", stage.workdir, variant.tools)
         yield Played(variant, script, stage, finished.session, session, stage.show(session["id"]))
 
 
@@ -94,27 +98,36 @@ def test_the_diff_of_the_session_applied_gives_the_final_tree(played: Played) ->
 def test_every_command_is_there_with_its_exit_code(played: Played) -> None:
     calls = [call for step in played.script.steps for call in step.calls]
     commands = [command for call in calls if (command := played.variant.tools.command_of(call)) is not None]
-    codes = [exit_code_of(command) if played.variant.exit_codes else None for command in commands]
+    untold = [played.variant.last_command] if played.variant.exit_codes else commands
+    codes = [None if command in untold else exit_code_of(command) for command in commands]
     assert [(event["command"], event["exit_code"]) for event in events(played, "bash")] == list(
         zip(commands, codes, strict=True)
     )
 
 
+@with_tools
 def test_the_failing_edit_and_read_are_told_as_failed(played: Played) -> None:
     failed = [event for event in played.shown["file_events"] if event["status"] == "failed"]
     files = [(event["event_type"], Path(event["file_path"]).name) for event in failed if event["event_type"] != "bash"]
-    assert files == [("edit", "input.txt"), ("read", "missing.txt")]
+    assert files == ([("edit", "input.txt"), ("read", "missing.txt")] if played.variant.files else [])
 
 
 def test_no_event_is_left_without_its_result(played: Played) -> None:
+    variant = played.variant
     said = {event["status"] for event in played.shown["file_events"] if event["event_type"] != "bash"}
-    ends = {event["status"] for event in events(played, "bash")}
-    assert said == {"applied", "failed"} | (set() if played.variant.says_reads else {"unknown"})
-    assert ends == ({"applied", "failed"} if played.variant.failures else {"unknown"})
+    assert said == (
+        ({"applied", "failed"} | (set() if variant.says_reads else {"unknown"})) if variant.files else set()
+    )
+    ends = [event["status"] for event in events(played, "bash")]
+    if variant.last_command:
+        assert ends.pop() == "requested"
+    if variant.commands:
+        assert set(ends) == ({"applied", "failed"} if variant.failures else {"unknown"})
     unknown = {event["event_type"] for event in played.shown["file_events"] if event["status"] == "unknown"}
     assert unknown <= {"bash", "read"}
 
 
+@with_tools
 def test_every_tool_use_has_its_event_and_none_is_there_twice(played: Played) -> None:
     said = conversation(played.stage.asked(*whose(played)))
     calls = [block for message in said for block in blocks_of(message) if block["type"] == "tool_use"]
@@ -123,6 +136,42 @@ def test_every_tool_use_has_its_event_and_none_is_there_twice(played: Played) ->
     twice = Counter((e["tool_use_id"], e["event_type"], e["file_path"]) for e in played.shown["file_events"])
     assert set(twice.values()) == {1}
     assert len({event["id"] for event in played.shown["file_events"]}) == len(told)
+
+
+@in_text
+def test_what_is_written_into_answers_is_told_once_with_what_became_of_it(played: Played) -> None:
+    """Commands in texts are told like those of tools."""
+    found = [event for event in played.shown["file_events"] if event["event_type"] in CHANGES]
+    assert tuple((e["event_type"], e["file_path"], e["status"]) for e in found) == played.variant.told
+    assert {event["certainty"] for event in found if event["status"] == "applied"} <= {"exact"}
+
+
+@in_text
+def test_what_was_said_in_texts_is_told_once_and_in_its_order(played: Played) -> None:
+    """The program puts messages of its own between: they are told as they crossed the wire, and each state of the files
+    that are shown again with each request once."""
+    turns = [served for served in played.stage.provider.log if played.stage.agent.is_turn(served)]
+    told = [(role, blocks[0][1]) for role, blocks in map(recorded, played.shown["messages"])]
+    sent = {one for turn in turns for one in said_in(turn)}
+    assert [text for role, text in told if role == "assistant"] == [answer_of(turn) for turn in turns]
+    assert [one for one in told if one[0] == "user" and one not in sent] == []
+    assert max(Counter(told).values()) == 1
+    asked = [told.index(("user", said_in(turn)[-1][1])) for turn in turns]
+    answers = [told.index(("assistant", answer_of(turn))) for turn in turns]
+    assert sorted([*asked, *answers]) == [at for pair in zip(asked, answers, strict=True) for at in pair]
+
+
+def said_in(turn: Served) -> list[tuple[str, str]]:
+    """Role and text of the messages of a request."""
+    dialect = dialect_of(turn)
+    assert dialect
+    return [(message["role"], text_of(message)) for message in dialect.history(request_of(turn))]
+
+
+def answer_of(turn: Served) -> str:
+    dialect = dialect_of(turn)
+    assert dialect and turn.reply
+    return text_of(dialect.said(turn.reply))
 
 
 def flat(messages: Iterable[tuple[str, list[tuple[str, ...]]]]) -> list[tuple[str, ...]]:
@@ -136,6 +185,7 @@ def whose(played: Played) -> tuple[str | None, str | None]:
     return played.stage.agent.whose(turn)
 
 
+@with_tools
 def test_the_messages_are_what_the_provider_saw_and_said(played: Played) -> None:
     expected = conversation(played.stage.asked(*whose(played)))
     if played.variant.protocol == "anthropic-messages":
@@ -152,7 +202,7 @@ def test_every_request_is_one_call(played: Played) -> None:
 
 
 def test_the_tokens_add_up_to_what_the_provider_counted(played: Played) -> None:
-    log = played.stage.provider.log
+    log = [served for served in played.stage.provider.log if played.stage.agent.counts(served)]
     # Chat Completions counts in a stream only where it is asked to.
     always = played.variant.protocol == "anthropic-messages"
     answered = [

@@ -16,8 +16,8 @@ from tests.real_agents.clients import variants
 from tests.real_agents.clients.aider import Aider
 from tests.real_agents.clients.mini_swe_agent import MiniSweAgent
 from tests.real_agents.conftest import Installed
+from tests.real_agents.in_text import block
 from tests.real_agents.stage import staged
-from tests.real_agents.test_other_agents import InText, block
 from tests.real_agents.work import Tools
 from tests.support.record_corpus import name_of_test, record, stage_names
 from tests.support.scripted import Scripted
@@ -75,18 +75,20 @@ def _of(variant: Variant) -> Short:
     def script(folder: Path) -> Script:
         return work(folder, variant.tools)
 
-    return Short(variant.name, variant.client, script, variant.options, variant.arguments, variant.manners)
+    name, client, options, manners = variant.name, variant.client, variant.options, variant.manners
+    if client is Aider:
+        arguments = ("--edit-format", "diff", "input.txt", "README.md")
+        return Short(name, client, _edits, options, arguments, manners, ordered=False)
+    if client is MiniSweAgent:
+        return Short(name, client, _commands, options, variant.arguments, manners)
+    return Short(name, client, script, options, variant.arguments, manners)
 
 
 def _case(name: str) -> str:
     return name_of_test(f"test_a_short_session[{name}] (call)")
 
 
-SHORT = [
-    *(_of(variant) for variant in variants() if _case(variant.name) in names()),
-    Short("aider", Aider, _edits, {}, ("--edit-format", "diff", "input.txt", "README.md"), InText, False),
-    Short("mini-swe-agent", MiniSweAgent, _commands, {}),
-]
+SHORT = [_of(variant) for variant in variants() if _case(variant.name) in names()]
 
 
 @pytest.mark.parametrize("short", SHORT, ids=str)

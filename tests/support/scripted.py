@@ -35,8 +35,8 @@ class Fault:
     """Goes wrong where `script` stands at `step`, `times` times.
 
     A `status` is sent with `headers`; `drop` closes the connection before the head, after the first bytes of text,
-    inside the arguments of the last tool use, or when all tool uses are complete; an `error event` stands for the
-    second half of the stream, or for what is behind the tool uses.
+    inside the arguments of the last tool use, or when all tool uses are complete; an answer that is no stream, in its
+    middle. An `error event` stands for the second half of the stream, or for what is behind the tool uses.
     """
 
     script: str
@@ -119,7 +119,7 @@ class Scripted(Provider):
         reply = self._reply(dialect, request, script, number, step)
         self._attempts[script.name, number] += fault is not None  # the next try says the same with other call ids
         if not dialect.streams(served.path, request):
-            return await self._send(served, writer, 200, reply)
+            return await self._send(served, writer, 200, reply, dropped=fault is not None and "drop" in fault.what)
         await self._stream_events(served, writer, reply, _faulty(dialect, request, reply, fault))
 
     def _reply(self, dialect: Dialect, request: Json, script: Script, number: int, step: Step) -> Json:
@@ -251,12 +251,17 @@ class Scripted(Provider):
             raise Dropped
         await self._put(served, writer, b"0\r\n\r\n")
 
-    async def _send(self, served: Served, writer: asyncio.StreamWriter, status: int, data: Json | None) -> None:
+    async def _send(
+        self, served: Served, writer: asyncio.StreamWriter, status: int, data: Json | None, dropped: bool = False
+    ) -> None:
         body = b"" if data is None else json.dumps(data, ensure_ascii=False).encode()
         served.status, served.reply = status, data
         head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\nContent-Type: application/json\r\n"
         head, self.more_head = f"{head}{self.more_head}Content-Length: {len(body)}\r\n\r\n", ""
-        await self._put(served, writer, head.encode() + body)
+        await self._put(served, writer, head.encode() + (body[: len(body) // 2] if dropped else body))
+        if dropped:
+            served.reply = None
+            raise Dropped
 
     async def _put(self, served: Served, writer: asyncio.StreamWriter, data: bytes) -> None:
         served.sent += data
