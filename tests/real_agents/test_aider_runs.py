@@ -5,6 +5,7 @@ Measured with 0.86.2.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.real_agents.oracle import (
     two_sessions,
 )
 from tests.real_agents.stage import Stage
+from tests.support.provider import wait_until
 from tests.support.scripted import Fault
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
@@ -205,3 +207,25 @@ def test_a_turn_that_broke_is_told_once_and_right(opened: Opened, name: str, fau
         assert_the_tree_is_told(stage, shown)
         assert once.times == 0, "the fault did not happen"
         assert_the_failed_try_is_told(stage, shown, status, outcome)
+
+
+class Slow(InText):
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **{**more, "pace": 0.3})
+
+
+@pytest.mark.parametrize("name", ["aider"])
+def test_an_answer_that_the_user_interrupts_is_told_as_far_as_it_came(opened: Opened, name: str) -> None:
+    edit = f"{TALK}\n\n{block('input.txt', f'beta{chr(10)}', f'BETA{chr(10)}')}"
+    with opened(name, texts(edit, "All done."), kind=Slow) as stage:
+        heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background ignores it
+        process = stage.agent.start("Do it.", "--edit-format", "diff", "input.txt")
+        signal.signal(signal.SIGINT, heard)
+        wait_until(lambda: any(b"I do what" in turn.sent for turn in stage.turns()), "the first words", seconds=60)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        shown = one_session(stage)
+    assert [call["outcome"] for call in shown["calls"]] == ["client_disconnected"]
+    (begun,) = said(shown)
+    assert begun and edit.startswith(begun) and begun != edit
+    assert changes(shown) == []
