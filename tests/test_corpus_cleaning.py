@@ -13,7 +13,8 @@ from ocproxy.config import Journal
 from ocproxy.journal import JournalWriter
 from ocproxy.protocols import http1
 from tests.support import sessions
-from tests.support.cleaning import CannotClean, Cleaner
+from tests.support.cleaning import Cleaner
+from tests.support.coding import CannotClean, chunked, cut_at, dechunked, decode, encode, fields_of
 from tests.support.record_corpus import clean, cleaner_of, name_of_test, note_of_test, take
 
 DAY = date(2026, 11, 28)
@@ -140,6 +141,34 @@ def test_a_case_is_named_after_its_test() -> None:
     test = "tests/real_agents/test_x.py::test_a_short_session[pi, Chat Completions] (call)"
     assert name_of_test(test) == "pi-chat-completions-a-short-session"
     assert note_of_test(test) == "A short session (pi, Chat Completions)."
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_coded_stream_is_kept_plain_and_cut_where_it_was(coding: str, is_whole: bool) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    events = [b"data: {}\n\n", b"data: 2", b"\n\n"]
+    plain = chunked(events) + (b"0\r\n\r\n" if is_whole else b"")
+    same, coded = encode(head, plain, fields_of(head))
+    assert same == head and coded != plain
+    assert decode(coded, fields_of(head)) == plain
+    cuts, body, _ = dechunked(coded)
+    came = decode(chunked(cut_at(body, cuts)[:1]), fields_of(head))
+    assert came == chunked(events[:1]), "the first event can be read when its chunk has come"
+
+
+def test_a_coded_body_is_played_with_its_length() -> None:
+    head = b"POST /x HTTP/1.1\r\ncontent-encoding: zstd\r\ncontent-length: 1\r\n\r\n"
+    plain = b'{"input":"again and again and again and again and again and again"}'
+    played, coded = encode(head, plain, fields_of(head))
+    assert fields_of(played)["content-length"] == str(len(coded)) and len(coded) < len(plain)
+    assert decode(coded, fields_of(played)) == plain
+
+
+@pytest.mark.parametrize("coding", ["gzip", "nonsense"])
+def test_a_body_that_cannot_be_decoded_is_refused(coding: str) -> None:
+    with pytest.raises(CannotClean, match="cannot be decoded"):
+        decode(b"no such thing", {"content-encoding": coding})
 
 
 @pytest.mark.parametrize("name", sessions.names())

@@ -25,7 +25,7 @@ from ocproxy.store.base import Store, open_store
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import sqlite_file
 from tests.support.programs import program_of
-from tests.support.sessions import load, names
+from tests.support.sessions import load, one_of_each_agent
 
 pytestmark = pytest.mark.anyio
 
@@ -196,7 +196,7 @@ async def test_what_a_program_stored_by_hand_is_likely_where_its_lines_are_found
         await blame(store, Wanted(["/w/seed.txt"]))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", one_of_each_agent())
 async def test_what_a_real_agent_wrote_is_blamed_on_it(name: str, tmp_path: Path) -> None:
     session = load(name)
     writer = JournalWriter.open(tmp_path / "journal" / "worker-0", Journal())

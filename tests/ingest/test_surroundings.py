@@ -21,7 +21,7 @@ from ocproxy.work import task_id
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import Engine, sqlite_file
 from tests.support.programs import program_of
-from tests.support.sessions import load, names
+from tests.support.sessions import load, one_of_each_agent
 from tests.support.stored import rows
 from tests.support.tables import tables
 
@@ -156,7 +156,7 @@ async def test_the_sums_are_exact_after_restarts_a_replay_and_other_prices(engin
         assert (await tables(store))["agent_sessions"] != once["tables"]["agent_sessions"]
 
 
-@pytest.mark.parametrize("case", ["made up", *names()])
+@pytest.mark.parametrize("case", ["made up", *one_of_each_agent()])
 async def test_a_database_with_sessions_has_the_rows_after_the_upgrade(case: str, tmp_path: Path) -> None:
     """They are those of the ingest, but for what only the wire tells."""
     if case == "made up":

@@ -57,14 +57,13 @@ def load_case(plugin: str, folder: Path) -> Case:
     return Case(folder.name, folder, PROTOCOLS[plugin], exchange)
 
 
-def load_session_cases() -> list[Case]:
-    """The exchanges of all recorded sessions, but for WebSockets and what belongs to no protocol."""
-    found = [(name, exchange) for name in sessions.names() for exchange in sessions.load(name).as_exchanges()]
+def load_session_cases(name: str) -> list[Case]:
+    """The exchanges of a recorded session that end well, but for WebSockets and what belongs to no protocol."""
     return [
         Case(f"{name}-{number:02}", sessions.CORPUS / name, protocol, exchange)
-        for number, (name, exchange) in enumerate(found)
+        for number, exchange in enumerate(sessions.load(name).as_exchanges(), 1)
         for protocol in PROTOCOLS.values()
-        if protocol.matches(*_asked(exchange))
+        if exchange.ended.outcome is Outcome.COMPLETE and protocol.matches(*_asked(exchange))
     ]
 
 

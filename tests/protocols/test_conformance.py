@@ -7,6 +7,8 @@ sessions; what those say is held against `expected.json` by `tests/ingest/test_r
 from __future__ import annotations
 
 import copy
+import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocproxy.model import ModelRequest
+from ocproxy.protocols.base import Protocol
 from ocproxy.protocols.problems import MAX_PROBLEMS
 from tests.protocols.corpus import PROTOCOLS, Case, decode, load_cases, load_session_cases, make_exchange
+from tests.support import sessions
 
 CASES = [case for plugin in PROTOCOLS for case in load_cases(plugin)]
-OF_SESSIONS = load_session_cases()
-CASE = st.sampled_from(CASES + OF_SESSIONS)
+CASE = st.sampled_from(CASES + [case for name in sessions.one_of_each_agent() for case in load_session_cases(name)])
 CONTENT_TYPES = ["", "application/json", "text/event-stream", "text/html"]
 # What a mutated JSON document may hold at any place.
 ODD = st.one_of(
@@ -35,11 +38,8 @@ ODD = st.one_of(
 )
 
 
-def each_of(cases: list[Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: f"{case.protocol.name}-{case.name}")
-
-
-each_case = each_of(CASES)
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.protocol.name}-{case.name}")
+each_session = pytest.mark.parametrize("name", sessions.names())
 
 
 def cut(data: bytes, choice: st.DataObject) -> list[bytes]:
@@ -82,28 +82,46 @@ def test_any_cutting_of_a_reply_gives_the_same_reply(case: Case, choice: st.Data
     assert decode(case, cut(case.response.data, choice)) == case.expected
 
 
-@each_of(OF_SESSIONS)
-@settings(max_examples=5, deadline=None)
-@given(choice=st.data())
-def test_an_exchange_of_a_session_decodes_alike_for_any_cutting(case: Case, choice: st.DataObject) -> None:
-    data = case.response.data
-    whole = decode(case, [data])
-    assert whole["request_problems"] == whole["reply_problems"] == []
-    assert decode(case, [data[at : at + 1] for at in range(len(data))]) == whole
-    assert decode(case, cut(data, choice)) == whole
+@each_session
+def test_the_exchanges_of_a_session_decode_alike_for_any_cutting(name: str) -> None:
+    dice = random.Random(name)
+    for case in load_session_cases(name):
+        data = case.response.data
+        whole = decode(case, [data])
+        assert whole["request_problems"] == whole["reply_problems"] == []
+        places = sorted(dice.randrange(len(data) + 1) for _ in range(30))
+        assert decode(case, [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]) == whole
 
 
-@each_of(CASES + OF_SESSIONS)
-def test_a_case_says_where_it_comes_from(case: Case) -> None:
-    text = (case.folder / "README").read_text("utf-8")
+def assert_it_says_where_it_comes_from(folder: Path) -> None:
+    text = (folder / "README").read_text("utf-8")
     assert ("Recorded: " in text) != ("not recorded" in text)
 
 
-@each_of(CASES + OF_SESSIONS)
-def test_only_one_protocol_takes_a_case_for_its_own(case: Case) -> None:
+@each_case
+def test_a_case_says_where_it_comes_from(case: Case) -> None:
+    assert_it_says_where_it_comes_from(case.folder)
+
+
+@each_session
+def test_a_session_says_where_it_comes_from(name: str) -> None:
+    assert_it_says_where_it_comes_from(sessions.CORPUS / name)
+
+
+def protocols_of(case: Case) -> list[Protocol]:
     head = case.request.head
-    found = [name for name, other in PROTOCOLS.items() if other.matches(head.method, case.path, head.fields)]
-    assert [PROTOCOLS[name] for name in found] == [case.protocol]
+    return [other for other in PROTOCOLS.values() if other.matches(head.method, case.path, head.fields)]
+
+
+@each_case
+def test_only_one_protocol_takes_a_case_for_its_own(case: Case) -> None:
+    assert protocols_of(case) == [case.protocol]
+
+
+@each_session
+def test_only_one_protocol_takes_an_exchange_of_a_session_for_its_own(name: str) -> None:
+    for case in load_session_cases(name):
+        assert protocols_of(case) == [case.protocol]
 
 
 def mutate(data: bytes, choice: st.DataObject) -> bytes:

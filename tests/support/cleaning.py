@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from tests.support.coding import CannotClean, chunked, cut_at, dechunked, with_length
 from tests.support.deltas import rewrite
 
 Json = Any
@@ -79,10 +80,6 @@ _SYSTEM, _REPLY = "a system prompt", "an answer"
 _DATA = re.compile(r"^(data: ?)(\{.*\})", re.M)
 
 
-class CannotClean(ValueError):
-    """The bytes have a form that would not come out as it went in."""
-
-
 class Cleaner:
     """Cleans the exchanges of one run, in their order. `names` say what stands for folders and names of the machine,
     `day` is when it was.
@@ -129,8 +126,7 @@ class Cleaner:
 
     def head(self, head: bytes, body: bytes) -> bytes:
         """A head, with the length of the cleaned `body`."""
-        text = self.text(head.decode("latin-1"))
-        text = re.sub(r"(?i)(\r\ncontent-length: *)\d+", rf"\g<1>{len(body)}", text)
+        text = with_length(self.text(head.decode("latin-1")).encode("latin-1"), len(body)).decode("latin-1")
         text = re.sub(r"(?i)(\r\nsec-websocket-key: *)\S+", rf"\g<1>{_KEY.decode()}", text)
         accepts = base64.b64encode(hashlib.sha1(_KEY + _GUID).digest()).decode()
         return re.sub(r"(?i)(\r\nsec-websocket-accept: *)\S+", rf"\g<1>{accepts}", text).encode("latin-1")
@@ -141,12 +137,10 @@ class Cleaner:
 
     def chunks(self, data: bytes, content_type: str) -> bytes:
         """A chunked answer, cut where it was: at the end of an event, or so many bytes into it. Raises CannotClean."""
-        cuts, body, rest = _dechunked(data)
+        cuts, body, rest = dechunked(data)
         pieces = list(self._pieces(body, content_type, (_REPLY,)))
         new = b"".join(piece for _, piece in pieces)
-        places = [_moved(cut, pieces) for cut in cuts]
-        framed = (new[a:b] for a, b in zip([0, *places], places, strict=False))
-        return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in framed if piece) + rest
+        return chunked(cut_at(new, [_moved(cut, pieces) for cut in cuts])) + rest
 
     def messages(self, texts: list[str], *, sent: bool) -> list[str | None]:
         """The messages of one end of a WebSocket, all JSON; None: it only carried a piece of a text that is shorter
@@ -271,19 +265,6 @@ def _spelling(text: str) -> Callable[[Json], str]:
             if spell(value) == text:
                 return spell
     raise CannotClean(f"JSON in a spelling that is not known: {text[:200]}")
-
-
-def _dechunked(data: bytes) -> tuple[list[int], bytes, bytes]:
-    """Where the body was cut, the body, and what is left of the framing: the last chunk, or nothing."""
-    cuts, body = [], b""
-    while (found := re.match(rb"([0-9a-f]+)\r\n", data)) and (size := int(found[1], 16)):
-        end = found.end() + size
-        if data[end : end + 2] != b"\r\n":
-            raise CannotClean("a chunk was cut short")
-        body += data[found.end() : end]
-        cuts.append(len(body))
-        data = data[end + 2 :]
-    return cuts, body, data
 
 
 def _moved(cut: int, pieces: list[tuple[bytes, bytes]]) -> int:

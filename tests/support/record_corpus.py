@@ -9,6 +9,8 @@ more than one recorder the last is kept:
 
     RECORD_CORPUS=tests/corpus/sessions .venv/bin/python -m pytest -m real_agents tests/real_agents -k a_short_session
 
+The tests whose longer runs are kept are in `LONGER`.
+
 What is told of the cleaned session is compared with what is told of the run: a cleaning that changes it is an error.
 `tell` writes anew what must be told of recordings that are there (all of them), where ocproxy tells more than it did:
 read the difference before you keep it.
@@ -33,13 +35,40 @@ from ocproxy.config import Journal
 from ocproxy.exchange import Ended, Kind, Opened, Record
 from ocproxy.ingest.loop import Ingest
 from ocproxy.journal import JournalReader, JournalWriter, list_journals
-from ocproxy.protocols import http1
 from ocproxy.protocols.websocket import SocketStream, agreed_deflate
 from ocproxy.store.base import open_store
 from tests.support import sessions
-from tests.support.cleaning import CannotClean, Cleaner
+from tests.support.cleaning import Cleaner
+from tests.support.coding import CannotClean, decode, fields_of
 from tests.support.sessions import CORPUS, Json, Message, RecordedSession, Taken, save
 from tests.support.told import lines, spelled, told
+
+# The cases that are no short sessions, and the tests of `tests/real_agents` whose runs they are.
+LONGER = {
+    "claude-code-two-subagents-at-once": "test_claude_code_subagents.py::test_subagents_at_once_are_child_sessions_that"
+    "_tell_their_own_work_only[newest model]",
+    "claude-code-a-subagent-of-a-subagent": "test_claude_code_subagents.py::test_a_subagent_of_a_subagent_is_under_it"
+    "[newest model]",
+    "codex-two-subagents-at-once": "test_sessions.py::test_subagents_at_once_are_child_sessions_that_tell_their_own"
+    "_work_only[Codex, WebSocket, code mode]",
+    "opencode-two-subagents-at-once": "test_sessions.py::test_subagents_at_once_are_child_sessions_that_tell_their_own"
+    "_work_only[opencode, anthropic]",
+    "gemini-cli-two-subagents-at-once": "test_other_subagents.py::test_subagents_at_once_are_child_sessions_that_tell"
+    "_their_own_work_only[Gemini CLI]",
+    "claude-code-a-compaction": "test_claude_code_sessions.py::test_a_compacted_session_goes_on_as_the_same_session"
+    "[by itself]",
+    "codex-a-compaction": "test_compaction.py::test_a_compacted_session_goes_on_as_the_same_session"
+    "[Codex, WebSocket, functions]",
+    "opencode-a-compaction": "test_compaction.py::test_a_compacted_session_goes_on_as_the_same_session"
+    "[opencode, openai]",
+    "qwen-code-a-compaction": "test_summaries.py::test_a_compacted_session_goes_on_as_the_same_session[Qwen Code]",
+    "claude-code-a-drop-behind-tool-uses": "test_claude_code_faults.py::test_a_turn_that_broke_is_told_once_and_right"
+    "[drop after two tool uses-newest model]",
+    "qwen-code-a-drop-behind-tool-uses": "test_other_faults.py::test_a_turn_that_broke_is_told_once_and_right"
+    "[Qwen Code-drop after a tool use]",
+    "claude-code-a-resumed-session": "test_claude_code_sessions.py::test_a_resumed_run_adds_to_the_same_session",
+    "codex-a-fork": "test_sessions.py::test_a_fork_is_a_session_that_tells_its_own_work_only[Codex, HTTP, functions]",
+}
 
 # Words by which plug-ins know the texts of their agents, where they stand in the middle of a long one.
 _MARKS = (
@@ -76,7 +105,8 @@ def day_of(data: Path) -> date:
 
 
 def take(data: Path) -> list[Taken]:
-    """The exchanges of all journals of a data folder in the order in which they began."""
+    """The exchanges of all journals of a data folder in the order in which they began, their bodies without the content
+    codings. Raises CannotClean."""
     records = [
         (record.wall_ns, place, record)
         for folder in list_journals(data / "journal")
@@ -102,7 +132,13 @@ def take(data: Path) -> list[Taken]:
         elif not _add(open_[number], record, at):
             continue
         at += 1
-    return taken
+    return [_decoded(one) for one in taken]
+
+
+def _decoded(taken: Taken) -> Taken:
+    request = decode(taken.request, fields_of(taken.opened.head))
+    response = decode(taken.response, fields_of(taken.heads[-1])) if taken.heads else taken.response
+    return msgspec.structs.replace(taken, request=request, response=response)
 
 
 def _read(folder: Path) -> Iterable[Record]:
@@ -111,7 +147,7 @@ def _read(folder: Path) -> Iterable[Record]:
 
 
 def _extensions(taken: Taken) -> str:
-    return http1.parse_response_head(taken.heads[-1]).fields.get("sec-websocket-extensions", "")
+    return fields_of(taken.heads[-1]).get("sec-websocket-extensions", "")
 
 
 def _add(taken: Taken, record: Record, at: int) -> bool:
@@ -155,10 +191,8 @@ def _counted(exchanges: list[Taken]) -> list[Taken]:
 
 
 def _clean(taken: Taken, cleaner: Cleaner) -> Taken:
-    request = http1.parse_request_head(taken.opened.head)
-    if "content-encoding" in request.fields:
-        raise CannotClean(f"a request body is coded as {request.fields['content-encoding']}")
-    body = cleaner.body(taken.request, request.fields.get("content-type", ""), sent=True)
+    fields = fields_of(taken.opened.head)
+    body = cleaner.body(taken.request, fields.get("content-type", ""), sent=True)
     head = cleaner.head(taken.opened.head, body)
     target = cleaner.text(taken.opened.target)
     tags = {name: cleaner.text(value) for name, value in taken.opened.tags.items()}
@@ -184,9 +218,7 @@ def _clean_messages(messages: list[Message], cleaner: Cleaner) -> list[Message]:
 def _clean_response(taken: Taken, cleaner: Cleaner) -> tuple[list[bytes], bytes]:
     if not taken.heads:
         return [], b""
-    fields = http1.parse_response_head(taken.heads[-1]).fields
-    if "content-encoding" in fields:
-        raise CannotClean(f"a response body is coded as {fields['content-encoding']}")
+    fields = fields_of(taken.heads[-1])
     kind = fields.get("content-type", "")
     is_chunked = "chunked" in fields.get("transfer-encoding", "").lower()
     response = cleaner.chunks(taken.response, kind) if is_chunked else cleaner.body(taken.response, kind, sent=False)
@@ -273,6 +305,10 @@ def stage_names(folder: Path) -> dict[str, str]:
 
 def name_of_test(test: str) -> str:
     """The name of a case, after a test as pytest names it: "qwen-code-a-short-session"."""
+    place = test.rpartition("/")[2].removesuffix(" (call)")
+    for case, one in LONGER.items():
+        if one == place:
+            return case
     return re.sub("[^0-9a-z]+", "-", " ".join(_words(test)).lower()).strip("-")
 
 

@@ -3,7 +3,8 @@
 A case is a folder of `tests/corpus/sessions`:
 
     session.json        the exchanges: which upstream, how they ended, and when they began and ended, counted in steps
-    NN.request.http     head and body of the exchange NN, as they crossed the wire, framing included
+    NN.request.http     head and body of the exchange NN, as they crossed the wire, framing included, but for a content
+                        coding: that is taken off, and put on again where the session is played
     NN.response.http
     NN.socket.jsonl     the messages of the WebSocket that it became, unmasked and decompressed, with their steps
     expected.json       the rows that they make (`tests.support.told`)
@@ -24,6 +25,7 @@ import msgspec
 
 from ocproxy.exchange import Ended, Exchange, Kind, Opened, Outcome, Position
 from ocproxy.journal import JournalWriter
+from tests.support.coding import encode, fields_of
 from tests.support.frames import Sender
 from tests.support.sockets import drop_extensions
 
@@ -41,7 +43,8 @@ class Message(msgspec.Struct, omit_defaults=True):
 
 
 class Taken(msgspec.Struct):
-    """One exchange. `begins`, `ends` and the messages' `at` are places in one order of all that happened."""
+    """One exchange, its bodies without a content coding. `begins`, `ends` and the messages' `at` are places in one
+    order of all that happened."""
 
     opened: Opened
     begins: int
@@ -78,9 +81,13 @@ class RecordedSession(msgspec.Struct):
     def expected(self) -> Any:
         return json.loads((CORPUS / self.name / "expected.json").read_text("utf-8"))
 
+    @property
+    def has_sockets(self) -> bool:
+        return any(taken.messages for taken in self.exchanges)
+
     def as_exchanges(self) -> list[Exchange]:
         """Those over HTTP, as the ingest assembles them."""
-        return [_assembled(taken) for taken in self.exchanges if not taken.messages]
+        return [_assembled(_coded(taken)) for taken in self.exchanges if not taken.messages]
 
     def play(self, writer: JournalWriter, cut: Cut = lambda data: [data], *, deflate: bool = True) -> Iterator[Kind]:
         """Appends it all to a journal, a record a step, bodies and frames in the pieces that `cut` makes of them.
@@ -90,7 +97,7 @@ class RecordedSession(msgspec.Struct):
             yield from action()
 
     def _steps(self, tape: _Tape) -> Iterator[tuple[int, Callable[[], Iterator[Kind]]]]:
-        for place, taken in enumerate(self.exchanges):
+        for place, taken in enumerate(map(_coded, self.exchanges)):
             yield taken.begins, partial(tape.begin, place, taken)
             if taken.ended is not None:
                 yield taken.ends, partial(tape.end, place, taken)
@@ -149,6 +156,12 @@ def names() -> list[str]:
     return sorted(folder.name for folder in CORPUS.iterdir() if (folder / "session.json").exists())
 
 
+def one_of_each_agent() -> list[str]:
+    """The first case of each agent, for what takes long and does not hang on protocols."""
+    agents = {load(name).expected["sessions"][0]["agent_name"]: name for name in reversed(names())}
+    return sorted(agents.values())
+
+
 def load(name: str) -> RecordedSession:
     folder = CORPUS / name
     lines = msgspec.json.decode((folder / "session.json").read_bytes(), type=list[_Line])
@@ -196,6 +209,16 @@ def save(folder: Path, exchanges: list[Taken]) -> None:
         lines.append(line)
     spelled = b",\n".join(msgspec.json.encode(line) for line in lines)
     (folder / "session.json").write_bytes(b"[\n" + spelled + b"\n]\n")
+
+
+def _coded(taken: Taken) -> Taken:
+    """With the codings that the heads name."""
+    head, request = encode(taken.opened.head, taken.request, fields_of(taken.opened.head))
+    heads, response = list(taken.heads), taken.response
+    if heads:
+        heads[-1], response = encode(heads[-1], response, fields_of(heads[-1]))
+    opened = msgspec.structs.replace(taken.opened, head=head)
+    return msgspec.structs.replace(taken, opened=opened, request=request, heads=heads, response=response)
 
 
 def _assembled(taken: Taken) -> Exchange:
