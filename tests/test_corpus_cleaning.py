@@ -198,7 +198,7 @@ def test_a_recording_cleaned_once_more_is_the_same(name: str) -> None:
 def test_a_recording_taken_from_a_journal_of_itself_is_the_same(name: str, tmp_path: Path) -> None:
     session = sessions.load(name)
     writer = JournalWriter.open(tmp_path / "journal" / "worker-0", Journal())
-    for _ in session.play(writer, deflate=False):
+    for _ in session.play(writer):
         assert writer.commit()
     writer.close()
     again = clean(take(tmp_path), cleaner_of({}, date(2026, 1, 1)))

@@ -212,9 +212,10 @@ class Cleaner:
         lines = text.split("\n")
         kept: list[str] = []
         for place, line in enumerate(lines):
-            is_new = line not in kept
-            if place < _FIRST_LINES or place == len(lines) - 1 or (is_new and self._tells(line)):
-                kept.append(line if len(line) <= LONGEST else f"{line[:_CUT_AT]}{_CUT}{line[-_CUT_AT:]}")
+            short = line if len(line) <= LONGEST else f"{line[:_CUT_AT]}{_CUT}{line[-_CUT_AT:]}"
+            is_new = short not in kept
+            if place < _FIRST_LINES or place == len(lines) - 1 or (is_new and self._tells(short)):
+                kept.append(short)
             elif kept[-1] != _CUT:
                 kept.append(_CUT)
         return "\n".join(kept)

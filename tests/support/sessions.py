@@ -25,6 +25,7 @@ import msgspec
 
 from ocproxy.exchange import Ended, Exchange, Kind, Opened, Outcome, Position
 from ocproxy.journal import JournalWriter
+from ocproxy.protocols.websocket import agreed_deflate
 from tests.support.coding import encode, fields_of
 from tests.support.frames import Sender
 from tests.support.sockets import drop_extensions
@@ -89,9 +90,12 @@ class RecordedSession(msgspec.Struct):
         """Those over HTTP, as the ingest assembles them."""
         return [_assembled(_coded(taken)) for taken in self.exchanges if not taken.messages]
 
-    def play(self, writer: JournalWriter, cut: Cut = lambda data: [data], *, deflate: bool = True) -> Iterator[Kind]:
+    def play(
+        self, writer: JournalWriter, cut: Cut = lambda data: [data], *, deflate: bool | None = None
+    ) -> Iterator[Kind]:
         """Appends it all to a journal, a record a step, bodies and frames in the pieces that `cut` makes of them.
-        Gives the kind of each record that was appended; committing is the caller's."""
+        `deflate` says whether connections are compressed; None: as they were. Gives the kind of each record that was
+        appended; committing is the caller's."""
         tape = _Tape(writer, cut, deflate)
         for _, action in sorted(self._steps(tape), key=lambda step: step[0]):
             yield from action()
@@ -108,7 +112,7 @@ class RecordedSession(msgspec.Struct):
 class _Tape:
     """Writes exchanges as the relay would."""
 
-    def __init__(self, writer: JournalWriter, cut: Cut, deflate: bool) -> None:
+    def __init__(self, writer: JournalWriter, cut: Cut, deflate: bool | None) -> None:
         self._writer = writer
         self._cut = cut
         self._deflate = deflate
@@ -121,13 +125,19 @@ class _Tape:
         yield from self._body(place, Kind.REQUEST_BYTES, taken.request)
         if taken.messages:
             (head,) = taken.heads
-            head = drop_extensions(head.decode("latin-1")).encode("latin-1")
-            if self._deflate:
-                head = head.removesuffix(b"\r\n") + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+            head = self._handshake(head)
             yield self._append(place, Kind.RESPONSE_HEAD, head)
-            deflate = True if self._deflate else None
-            self._senders[place, True] = Sender(deflate=deflate, mask=b"\x11\x22\x33\x44")
-            self._senders[place, False] = Sender(deflate=deflate)
+            deflate = agreed_deflate(fields_of(head).get("sec-websocket-extensions", ""))
+            keeps = (deflate.keeps_client, deflate.keeps_server) if deflate else (None, None)
+            self._senders[place, True] = Sender(deflate=keeps[0], mask=b"\x11\x22\x33\x44")
+            self._senders[place, False] = Sender(deflate=keeps[1])
+
+    def _handshake(self, head: bytes) -> bytes:
+        if self._deflate is False:
+            return drop_extensions(head.decode("latin-1")).encode("latin-1")
+        if self._deflate and "sec-websocket-extensions" not in fields_of(head):
+            return head.removesuffix(b"\r\n") + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        return head
 
     def say(self, place: int, message: Message) -> Iterator[Kind]:
         is_client = message.client is not None
