@@ -218,4 +218,5 @@ async def test_what_a_real_agent_wrote_is_blamed_on_it(name: str, tmp_path: Path
                         assert "".join(f"{line['text']}\n" for line in lines).rstrip("\n") == text.rstrip("\n")
                         assert "session" in {line["by"] for line in lines}
                         blamed += 1
-        assert blamed or session.name.startswith("mini-swe-agent"), "it alone changes files by commands only"
+        by_commands = name.startswith(("mini-swe-agent", "smolagents-code"))
+        assert blamed or by_commands, "they alone change files by commands or programs only"

@@ -12,7 +12,8 @@ from ocproxy.journal import JournalWriter
 from ocproxy.store.base import open_store
 from tests.support.conversations import Relay, assistant, result, use, user
 from tests.support.engines import Engine
-from tests.support.sessions import load, names
+from tests.support.record_corpus import LONGER
+from tests.support.sessions import load, one_of_each_agent
 from tests.support.stored import rows
 from tests.support.tables import assert_equal, tables
 
@@ -57,8 +58,9 @@ async def test_equal_traffic_gives_equal_rows_on_every_engine(engine: Engine, tm
 async def test_recorded_sessions_of_real_agents_give_equal_rows_in_all_tables_on_every_engine(
     engine: Engine, tmp_path: Path
 ) -> None:
-    """Each in a journal of its own, all in one database."""
-    for name in names():
+    """Each in a journal of its own, all in one database: a short one of each agent, and the longer ones."""
+    names = [*one_of_each_agent(), *LONGER]
+    for name in names:
         writer = JournalWriter.open(tmp_path / "journal" / name, Journal())
         for _ in load(name).play(writer):
             assert writer.commit()
@@ -69,7 +71,7 @@ async def test_recorded_sessions_of_real_agents_give_equal_rows_in_all_tables_on
             await Ingest(store, tmp_path / "journal").catch_up()
             found.append(await tables(store))
     reference, other = found
-    assert len(reference["opencode_sessions"]) > 10 and len(reference["calls"]) > 2 * len(names())
+    assert len(reference["opencode_sessions"]) > 10 and len(reference["calls"]) > 2 * len(names)
     empty = {"gaps", "tasks", "removals", "erasures", "pruned_sessions"}  # no run was named, and nothing removed
     assert [name for name, rows in reference.items() if not rows and name not in empty] == []
     assert_equal(reference, other)

@@ -58,12 +58,13 @@ def load_case(plugin: str, folder: Path) -> Case:
 
 
 def load_session_cases(name: str) -> list[Case]:
-    """The exchanges of a recorded session that end well, but for WebSockets and what belongs to no protocol."""
+    """The exchanges of a recorded session that end well, but for WebSockets, accepted or refused, and for what belongs
+    to no protocol."""
     return [
         Case(f"{name}-{number:02}", sessions.CORPUS / name, protocol, exchange)
         for number, exchange in enumerate(sessions.load(name).as_exchanges(), 1)
         for protocol in PROTOCOLS.values()
-        if exchange.ended.outcome is Outcome.COMPLETE and protocol.matches(*_asked(exchange))
+        if exchange.ended.outcome is Outcome.COMPLETE and exchange.request and protocol.matches(*_asked(exchange))
     ]
 
 

@@ -77,8 +77,8 @@ _MARKS = (
     "*SEARCH/REPLACE block* Rules",
     "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
 )
-# What holds one of these tells files or edits: aider's.
-_WHOLE = ("*added these files", "<<<<<<< SEARCH")
+# What holds one of these tells files or edits (aider), or calls and results (opencode, where it asks for a summary).
+_WHOLE = ("*added these files", "<<<<<<< SEARCH", "[Assistant tool call]: ")
 
 
 class _Socket:
