@@ -183,7 +183,7 @@ class Accounts:
         for table, changes in moved.items():
             columns = [column.name for column in table.primary_key]
             rows = []
-            for key, before in (self._known(table, changes)).items():
+            for key, before in self._known(table, changes).items():
                 sums = {name: _bounded(before[name] + more) for name, more in zip(names, changes[key], strict=True)}
                 rows.append({**sums, **dict(zip(columns, key, strict=True))})
             self._store(table, [], rows)

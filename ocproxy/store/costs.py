@@ -56,9 +56,8 @@ def spending(by: UsageBy | None, since: datetime | None, until: datetime | None)
 
 def read_spending(row: sa.RowMapping) -> Spending:
     """A row of that query. Sums come as decimals from some databases."""
-    values: list[Any] = list(
-        row.values()
-    )  # the columns stand as the fields do; of quarters of an hour there are thousands
+    # The columns stand as the fields do, so none is looked up by name: there are thousands of quarters of an hour.
+    values: list[Any] = list(row.values())
     found = Spending(*values[:2], *[int(value or 0) for value in values[2:]])
     return found._replace(cost=None) if row["cost"] is None else found
 

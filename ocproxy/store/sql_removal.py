@@ -126,7 +126,7 @@ class SqlRemovals:
                     connection.execute(update)
                 self._mark_pruned(connection, some, at)
             _drop_prompts(connection, sorted(prompts))
-        newest = (connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq)))).scalar() or 0
+        newest = connection.execute(sa.select(sa.func.max(schema.REMOVALS.c.seq))).scalar() or 0
         counts = {"sessions": len(ids), "messages": total.messages, "calls": total.calls}
         connection.execute(
             sa.insert(schema.REMOVALS).values(seq=newest + 1, at=at, reason=reason, session_ids=list(ids), **counts)
@@ -227,7 +227,7 @@ def _measure(connection: sa.Connection, ids: Sequence[str], strays: Sequence[str
         if not rows.is_first and rows.table is not schema.CALLS:
             continue
         query = sa.select(sa.func.count(), sa.func.sum(content_bytes(rows.table))).where(rows.where)
-        count, size = (connection.execute(query.select_from(rows.table))).one()
+        count, size = connection.execute(query.select_from(rows.table)).one()
         counts["rows"] += count
         counts["content_bytes"] += int(size or 0)
         if name := _COUNTED.get(rows.table):
@@ -237,7 +237,7 @@ def _measure(connection: sa.Connection, ids: Sequence[str], strays: Sequence[str
     if keep_usage:
         counts["sessions"] = len(ids)
     for where in (call.session_id.in_(ids), call.id.in_(strays)):
-        count, size = (connection.execute(sa.select(sa.func.count(), wire).where(where))).one()
+        count, size = connection.execute(sa.select(sa.func.count(), wire).where(where)).one()
         counts["calls"] += count
         counts["wire_bytes"] += int(size or 0)
     counts["shared_calls"] = _count_shared(connection, ids)
@@ -253,7 +253,7 @@ def _count_shared(connection: sa.Connection, ids: Sequence[str]) -> int:
     if not lines:
         return 0
     numbers = sa.select(*columns).where(call.exchange.in_({exchange for _, exchange in lines}))
-    found = (connection.execute(numbers)).all()
+    found = connection.execute(numbers).all()
     return sum((row.journal, row.exchange) in lines and row.session_id not in ids for row in found)
 
 

@@ -63,14 +63,14 @@ _DBSTAT = "ENABLE_DBSTAT_VTAB"
 
 def count_rows(connection: sa.Connection, name: str) -> int:
     """How many rows a table has."""
-    return (connection.execute(sa.select(sa.func.count()).select_from(sa.table(name)))).scalar() or 0
+    return connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar() or 0
 
 
 def measure_sqlite(connection: sa.Connection) -> StoreSize:
     """By the table-valued `dbstat` where this SQLite has it (https://www.sqlite.org/dbstat.html), else by the texts."""
 
     def pragma(name: str) -> int:
-        return int((connection.exec_driver_sql(f"PRAGMA {name}")).scalar() or 0)
+        return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar() or 0)
 
     page = pragma("page_size")
     whole, free = page * pragma("page_count"), page * pragma("freelist_count")
@@ -117,5 +117,5 @@ def measure_postgres(connection: sa.Connection) -> StoreSize:
         TableSize(row.name, row.bytes, row.index_bytes, count_rows(connection, row.name))
         for row in connection.execute(_TABLES)
     ]
-    whole = (connection.execute(sa.text("SELECT pg_database_size(current_database())"))).scalar() or 0
+    whole = connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar() or 0
     return StoreSize(whole, 0, 0, tables, is_estimate=False)

@@ -25,6 +25,17 @@ KEY = "a-key-that-opens-nothing-at-all"
 _RUN_SECONDS = 120
 
 
+def litellm_settings(base_url: str) -> dict[str, str]:
+    """Environment variables of an agent that asks its models by litellm: where they are, its key, no updates."""
+    return {
+        "OPENAI_API_BASE": f"{base_url}/v1",
+        "OPENAI_API_KEY": KEY,
+        "ANTHROPIC_API_BASE": base_url,
+        "ANTHROPIC_API_KEY": KEY,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+
+
 @dataclass
 class Finished:
     """One run that ended well. `session` is the agent's own id, "" where it tells none, `result` its last words."""

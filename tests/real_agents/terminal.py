@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.provider import wait_until
+
 _ROWS, _COLUMNS = 40, 120
 
 # What programs ask a terminal before they draw (where the cursor is, what kind it is), and what one answers.
@@ -40,6 +42,19 @@ class Screen(list[bytes]):
         so spaces do not count."""
         drawn = _CONTROL.sub(b"", b"".join(self[after:])).decode("utf-8", "replace")
         return "".join(words.split()) in "".join(drawn.split())
+
+
+def refuse(screen: Screen, question: str, key: str, word: str) -> None:
+    """Answers a question with `key`, by which the user refuses; says something else when the program gave `word` of it,
+    which is the prompt of the script `second`; and waits for that script's answer."""
+    wait_until(lambda: screen.shows(question), "the question", seconds=60)
+    asked = len(screen)
+    screen.press(key)
+    wait_until(lambda: screen.shows(word, asked), "word of the refusal", seconds=30)
+    screen.press("[[script:second]] Something else.")
+    wait_until(lambda: screen.shows("Something else.", asked), "the next prompt", seconds=30)
+    screen.press("\r")
+    wait_until(lambda: screen.shows("Then not.", asked), "the last answer", seconds=60)
 
 
 @contextmanager

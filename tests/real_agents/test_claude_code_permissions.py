@@ -14,8 +14,8 @@ from tests.real_agents.clients.claude_code import TOOLS, ClaudeCode
 from tests.real_agents.installation import Installation
 from tests.real_agents.oracle import assert_nothing_is_told_twice, assert_the_tree_is_told, statuses
 from tests.real_agents.stage import Stage, conversation, recorded, reduced, staged
+from tests.real_agents.terminal import refuse
 from tests.real_agents.work import files_of
-from tests.support.provider import wait_until
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -83,14 +83,7 @@ def test_a_question_that_the_user_answers_with_no_is_a_rejection(
 
     with staged(tmp_path, ClaudeCode, installation, scripts) as stage:
         with stage.agent.on_screen("[[script:work]] Do it.", "--permission-mode", "default") as screen:
-            wait_until(lambda: screen.shows("Do you want to"), "the question", seconds=60)
-            asked = len(screen)
-            screen.press(key)
-            wait_until(lambda: screen.shows("ejected", asked), "word of the rejection", seconds=30)
-            screen.press("[[script:second]] Something else.")
-            wait_until(lambda: screen.shows("Something else.", asked), "the next prompt", seconds=30)
-            screen.press("\r")
-            wait_until(lambda: screen.shows("Then not.", asked), "the last answer", seconds=60)
+            refuse(screen, "Do you want to", key, "ejected")
         stage.recorder.flush()
         (session,) = stage.sessions()
         shown = stage.show(session["id"])

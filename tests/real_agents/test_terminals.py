@@ -20,9 +20,8 @@ from tests.real_agents.clients.qwen_code import QwenCode
 from tests.real_agents.conftest import Opened
 from tests.real_agents.oracle import assert_nothing_is_told_twice, statuses
 from tests.real_agents.stage import Stage
-from tests.real_agents.terminal import Screen, in_terminal
+from tests.real_agents.terminal import Screen, in_terminal, refuse
 from tests.real_agents.work import files_of
-from tests.support.provider import wait_until
 
 pytestmark = [pytest.mark.real_agents, pytest.mark.timeout(300)]
 
@@ -56,14 +55,7 @@ def refused(stage: Stage[Client], question: str, word: str) -> Json:
     """What is shown of a session in which the user refuses what the question is about, and then says something else.
     `word` is what the program says of the refusal."""
     with on_screen(stage, "[[script:work]] Do it.") as screen:
-        wait_until(lambda: screen.shows(question), "the question", seconds=60)
-        asked = len(screen)
-        screen.press("\x1b")
-        wait_until(lambda: screen.shows(word, asked), "word of the refusal", seconds=30)
-        screen.press("[[script:second]] Something else.")
-        wait_until(lambda: screen.shows("Something else.", asked), "the next prompt", seconds=30)
-        screen.press("\r")
-        wait_until(lambda: screen.shows("Then not.", asked), "the last answer", seconds=60)
+        refuse(screen, question, "\x1b", word)
     stage.recorder.flush()
     (session,) = stage.sessions()
     shown = stage.show(session["id"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocproxy.demo.provider import Served
 from ocproxy.demo.script import Script, Step
-from tests.real_agents.client import KEY, Client, Variant
+from tests.real_agents.client import Client, Variant, litellm_settings
 from tests.real_agents.in_text import COMMIT, InText, block
 from tests.real_agents.installation import Package
 from tests.real_agents.work import FieldTools, Tools
@@ -92,13 +92,7 @@ class Aider(Client):
         return ("--restore-chat-history",)
 
     def settings(self) -> dict[str, str]:
-        return {
-            "OPENAI_API_BASE": f"{self.base_url}/v1",
-            "OPENAI_API_KEY": KEY,
-            "ANTHROPIC_API_BASE": self.base_url,
-            "ANTHROPIC_API_KEY": KEY,
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        }
+        return litellm_settings(self.base_url)
 
     def is_turn(self, served: Served) -> bool:
         """All but its requests for the message of a commit and for a summary."""

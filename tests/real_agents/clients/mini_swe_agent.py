@@ -8,7 +8,7 @@ from typing import Any
 
 from ocproxy.demo.provider import Served
 from ocproxy.demo.script import Script, Step
-from tests.real_agents.client import KEY, Client, Variant
+from tests.real_agents.client import Client, Variant, litellm_settings
 from tests.real_agents.in_text import InText
 from tests.real_agents.installation import Package
 from tests.real_agents.work import COMMANDS, FieldTools, Tools
@@ -70,11 +70,7 @@ class MiniSweAgent(Client):
             "MSWEA_CONFIGURED": "1",
             "MSWEA_COST_TRACKING": "ignore_errors",
             "MSWEA_GLOBAL_CONFIG_DIR": str(self.home),
-            "OPENAI_API_BASE": f"{self.base_url}/v1",
-            "OPENAI_API_KEY": KEY,
-            "ANTHROPIC_API_BASE": self.base_url,
-            "ANTHROPIC_API_KEY": KEY,
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            **litellm_settings(self.base_url),
         }
 
     def is_turn(self, served: Served) -> bool:
